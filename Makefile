@@ -1,0 +1,107 @@
+# The immutable runtime: `make help` lists the targets. The work is done by the scripts in tools/.
+# Variables: CPYTHON_SRC, CPYTHON_TARBALL, CPYTHON_VERSION, CPYTHON_SHA256 (which CPython), JOBS (default: all cores),
+# PREFIX (install), PATCHED_TREE (patches-refresh), PATCHES_DIR, CPYTHON_GIT and REFS (patches-landing),
+# ARGS (more arguments for the program that a target runs).
+
+PATCHED_TREE ?= build/patched
+
+export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_DIR
+
+.DEFAULT_GOAL := all
+.PHONY: help all demo test test-core test-lint test-python test-python-debug test-cpython test-cpython-patched \
+        bench-instructions stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
+        patches-check patches-refresh patches-landing print-python print-stock-python \
+        tools-build tools-test tools-develop tools-bench patched
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-22s %s\n", $$1, $$2 }'
+
+all: patched ## builds the patched CPython, release (build/release/python)
+	@tools/build-cpython release
+
+demo: all ## freezes an index of the whole standard library, and times it against pickle
+	@build/release/python -m immutable.demo $(ARGS)
+
+test: test-core test-lint test-python ## every test that the README promises
+
+test-core: tools-test ## the Rust core without CPython: format, lints, unit and property tests, loom
+	@tools/test-core
+
+test-lint: all tools-test ## lints the half of the Rust core that touches CPython
+	@tools/lint-core
+
+test-python: all ## the Python tests under the release build (ARGS=tests/test_x.py)
+	@tools/test-python release $(ARGS)
+
+test-python-debug: debug ## the Python tests under the debug build
+	@tools/test-python debug $(ARGS)
+
+test-cpython: all stock ## CPython's own suite, patched against stock: reports every difference
+	@python3 tools/test_cpython.py $(ARGS)
+
+test-cpython-patched: all ## CPython's own suite on the patched build alone
+	@python3 tools/test_cpython.py --patched-only $(ARGS)
+
+bench-instructions: all stock tools-bench ## instruction counts of short programs, patched over stock
+	@python3 tools/bench_instructions.py $(ARGS)
+
+stock: cpython-src ## builds the unpatched twin (build/stock/python)
+	@tools/build-cpython stock
+
+debug: patched ## builds with --with-pydebug (build/debug/python)
+	@tools/build-cpython debug
+
+asan: patched ## builds with AddressSanitizer and --with-pydebug (build/asan/python)
+	@tools/build-cpython asan
+
+tsan: patched ## builds with ThreadSanitizer (build/tsan/python)
+	@tools/build-cpython tsan
+
+pgo: patched ## builds with PGO and LTO (build/pgo/python)
+	@tools/build-cpython pgo
+
+stock-debug: cpython-src ## the unpatched twin of debug
+	@tools/build-cpython stock-debug
+
+stock-pgo: cpython-src ## the unpatched twin of pgo
+	@tools/build-cpython stock-pgo
+
+install: all ## installs the release build into PREFIX=, which may be moved afterwards
+	@tools/install-cpython "$(PREFIX)"
+
+clean: ## removes everything that was built
+	rm -rf build target
+
+deps: ## installs the Debian packages that are missing (as root)
+	@tools/install-deps
+
+cpython-src: tools-build ## fetches CPython's source into build/pristine
+	@python3 tools/cpython_source.py
+
+cache-source: tools-build ## keeps CPython's source (CPYTHON_SRC=dir) in the user's cache for later builds
+	@python3 tools/cpython_source.py --cache
+
+patched: tools-build
+	@python3 tools/prepare_patched.py
+
+patches-check: tools-build ## proves that the series applies without fuzz, and tells its size
+	@python3 tools/patches_check.py
+
+patches-refresh: cpython-src tools-develop ## writes the series from the edited tree (PATCHED_TREE=dir)
+	@python3 tools/patches_refresh.py "$(PATCHED_TREE)"
+
+patches-landing: cpython-src tools-develop ## where each hunk lands (CPYTHON_GIT=dir REFS="3.15 v3.15.0") and on Debian's headers
+	@python3 tools/patches_landing.py --debian-headers $(if $(CPYTHON_GIT),--git $(CPYTHON_GIT) $(REFS)) $(ARGS)
+
+print-python: ## prints the path of the release interpreter
+	@echo "$(CURDIR)/build/release/python"
+
+print-stock-python: ## prints the path of the stock interpreter
+	@echo "$(CURDIR)/build/stock/python"
+
+# What a target needs of the system: as root on Debian it is installed, else the missing parts are named.
+tools-build:
+	@tools/install-deps --if-root build && tools/check-deps
+
+tools-test tools-develop tools-bench: tools-%:
+	@tools/install-deps --if-root $* && tools/check-deps $*

@@ -1,0 +1,65 @@
+//! Binds the layouts of the patched CPython that the core will be linked into.
+//!
+//! Only the `cpython` feature needs this: the algorithms build, and are
+//! tested, without CPython. `IMMUTABLE_CPYTHON_INCLUDE` holds the `-I` flags of
+//! a configured source tree (its `Include`, `Include/internal`, and the build
+//! directory with `pyconfig.h`).
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(loom)");
+    #[cfg(feature = "cpython")]
+    cpython::bind();
+}
+
+#[cfg(feature = "cpython")]
+mod cpython {
+    use std::env;
+    use std::path::PathBuf;
+
+    const BRIDGE: &str = "src/object/bridge.c";
+    const BRIDGE_HEADER: &str = "src/object/bridge.h";
+
+    pub fn bind() {
+        println!("cargo::rerun-if-env-changed=IMMUTABLE_CPYTHON_INCLUDE");
+        println!("cargo::rerun-if-changed={BRIDGE}");
+        println!("cargo::rerun-if-changed={BRIDGE_HEADER}");
+        println!("cargo::rerun-if-changed=src/capi/include/immutability.h");
+        let flags = env::var("IMMUTABLE_CPYTHON_INCLUDE").expect(
+            "IMMUTABLE_CPYTHON_INCLUDE must hold the -I flags of a configured, patched \
+             CPython tree; `make` sets it",
+        );
+        let flags: Vec<&str> = flags.split_whitespace().collect();
+        for dir in flags.iter().filter_map(|flag| flag.strip_prefix("-I")) {
+            println!("cargo::rerun-if-changed={dir}/pyconfig.h");
+        }
+
+        let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+        bindgen::Builder::default()
+            .header(BRIDGE_HEADER)
+            .clang_args(&flags)
+            .allowlist_file(".*/bridge\\.h")
+            .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|Module)Object|PyWeakReference")
+            .allowlist_type("PyCFunctionObject|PyDictKeysObject|PyDictValues|PyGC_Head|_PyCoCached")
+            .allowlist_type("PyDictKeyEntry|PyDictUnicodeEntry|PyImmutable_Policy|DictKeysKind")
+            .allowlist_function("Py.*|_Py_Dealloc|_PyDict_FromItems|_PyFunction_.*|_PyWeakref_ClearRef|_PyObject_CallMethod.*")
+            .allowlist_var("Py.*_Type|_Py_.*_FLAG|_Py_FROZEN_REFCNT|Py_TPFLAGS_.*|METH_.*|Py_tp_.*|_Py_NoneStruct|PyExc_.*|_PyLong_.*")
+            .blocklist_function("PyImmutable_.*|_PyImmutable_.*|PyErr_WriteToImmutable|.*(V|v)a_?list.*|PyOS_v.*|PyErr_FormatV|PyUnicode_FromFormatV|Py_VaBuildValue|PyBytes_FromFormatV")
+            .rustified_enum("PyImmutable_Policy|DictKeysKind")
+            .layout_tests(false)
+            .derive_debug(false)
+            .generate_comments(false)
+            .parse_callbacks(Box::new(bindgen::CargoCallbacks::new().rerun_on_header_files(false)))
+            .generate()
+            .expect("bindgen could not read CPython's headers")
+            .write_to_file(out.join("cpython.rs"))
+            .expect("OUT_DIR is writable");
+
+        let mut cc = cc::Build::new();
+        cc.file(BRIDGE).std("c11").warnings(false).define("Py_BUILD_CORE_MODULE", "1");
+        for flag in &flags {
+            cc.flag(flag);
+        }
+        cc.compile("immutable_bridge");
+    }
+}

@@ -1,0 +1,185 @@
+//! The C ABI: what `immutability.h` declares.
+//!
+//! Thin: each function turns its arguments into the core's and back. No panic
+//! leaves it (a panic in an `extern "C"` function aborts with its message,
+//! which is what a count at stake asks for; freezing catches it first and
+//! raises SystemError).
+
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
+
+use crate::freeze::run::{self, Value};
+use crate::lifetime::references;
+use crate::object::ffi;
+use crate::object::header::{self, FROZEN, Object, Type};
+use crate::policy::Policy;
+use crate::share::interpreter;
+
+/// `_PyImmutable_IncRef`: the frozen branch of `Py_INCREF`.
+///
+/// # Safety
+/// `op` has a frozen count and is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_IncRef(op: Object) {
+    // SAFETY: the caller's.
+    unsafe { references::take(op) }
+}
+
+/// `_PyImmutable_DecRef`: the frozen branch of `Py_DECREF`.
+///
+/// # Safety
+/// `op` has a frozen count; the reference is the caller's, who holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_DecRef(op: Object) {
+    // SAFETY: the caller's.
+    unsafe { references::give_up(op) }
+}
+
+/// `_PyImmutable_RefcntAdd`: the frozen branch of `_Py_RefcntAdd`.
+///
+/// # Safety
+/// As [`_PyImmutable_IncRef`]; `n` is not negative.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_RefcntAdd(op: Object, n: isize) {
+    // SAFETY: the caller's.
+    unsafe { references::take_many(op, n.unsigned_abs()) }
+}
+
+/// `PyErr_WriteToImmutable`: raises MutationError, returns -1.
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyErr_WriteToImmutable(op: Object) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        if let Some(state) = interpreter::current() {
+            let mut error = state.mutation_error;
+            if error.is_null() {
+                // Not yet imported here: importing makes the exceptions.
+                let module = ffi::PyImport_ImportModule(c"_immutable".as_ptr());
+                if module.is_null() {
+                    return -1;
+                }
+                ffi::Py_DecRef(module);
+                match interpreter::current() {
+                    Some(state) => error = state.mutation_error,
+                    None => return -1,
+                }
+            }
+            let ty = header::type_of(op);
+            let name = std::ffi::CStr::from_ptr((*ty).tp_name).to_string_lossy();
+            let text = if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                let class = std::ffi::CStr::from_ptr((*op.cast::<ffi::PyTypeObject>()).tp_name);
+                format!("cannot modify frozen class '{}'", class.to_string_lossy())
+            } else {
+                format!("cannot modify frozen '{name}' object")
+            };
+            run::raise_with(error, &text, &[(c"obj", Value::Object(op))]);
+        }
+        -1
+    }
+}
+
+/// `PyImmutable_Freeze`
+///
+/// # Safety
+/// `objects` points to `n` borrowed references; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyImmutable_Freeze(objects: *const Object, n: isize) -> c_int {
+    if n <= 0 {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    let roots = unsafe { slice::from_raw_parts(objects, n.unsigned_abs()) };
+    // SAFETY: the caller's. A panic leaves marks behind, which is a defect of
+    // the core that the message reports; no count is touched before the commit.
+    match catch_unwind(AssertUnwindSafe(|| unsafe { run::freeze(roots) })) {
+        Ok(Ok(())) => 0,
+        Ok(Err(run::Raised)) => -1,
+        Err(_) => {
+            // SAFETY: a GIL is held.
+            unsafe {
+                ffi::PyErr_SetString(
+                    ffi::PyExc_SystemError,
+                    c"the immutable runtime failed inside freeze(): see the message on stderr".as_ptr(),
+                );
+            }
+            -1
+        }
+    }
+}
+
+/// `PyImmutable_IsFrozen`
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyImmutable_IsFrozen(op: Object) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { run::is_frozen(op) })
+}
+
+/// `PyImmutable_RegisterFreezable`
+///
+/// # Safety
+/// The caller holds a GIL; `ty` is a borrowed reference to a type.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyImmutable_RegisterFreezable(ty: Type, policy: c_int) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        let Some(policy) = Policy::from_number(policy.into()) else {
+            ffi::PyErr_SetString(
+                ffi::PyExc_ValueError,
+                c"policy must be one of the FREEZABLE_ constants".as_ptr(),
+            );
+            return -1;
+        };
+        match interpreter::current() {
+            Some(state) => {
+                state.registry.register(ty, policy);
+                0
+            }
+            None => -1,
+        }
+    }
+}
+
+/// `_PyImmutable_InstanceDict`: a new frozen dict with the attributes of `op`.
+///
+/// # Safety
+/// `op` is frozen, has room for a dict and no dict yet; a GIL is held.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_InstanceDict(op: Object) -> Object {
+    // SAFETY: the inline values of a frozen object do not change. The new dict
+    // is marked like one of its own component, which is what it is.
+    unsafe {
+        let dict = ffi::PyDict_New();
+        if dict.is_null() {
+            return dict;
+        }
+        let values = ffi::imm_inline_values(op);
+        if !values.is_null() {
+            let keys = ffi::imm_shared_keys(header::type_of(op));
+            let items = (&raw const (*values).values).cast::<Object>();
+            let order = items.add((*values).capacity as usize).cast::<u8>();
+            for i in 0..(*values).size as usize {
+                // The insertion order lies behind the values (get_insertion_order_array).
+                let place = *order.add(i) as usize;
+                let name = (*ffi::imm_unicode_entries(keys).add(place)).me_key;
+                if ffi::PyDict_SetItem(dict, name, *items.add(place)) < 0 {
+                    ffi::Py_DecRef(dict);
+                    return std::ptr::null_mut();
+                }
+            }
+        }
+        let root = [dict];
+        if run::freeze(&root).is_err() {
+            ffi::Py_DecRef(dict);
+            return std::ptr::null_mut();
+        }
+        debug_assert!(header::flags(dict) & FROZEN != 0);
+        dict
+    }
+}

@@ -1,0 +1,486 @@
+//! CPython's objects as a heap that the search can explore.
+//!
+//! ```text
+//!   flags while exploring   VISITED            a leaf
+//!                           VISITED | MEMBER   a container: it has a mark
+//!   mark of a container     collector word `prev`, above its two flag bits; for
+//!                           the few containers without that word, a side table
+//!   kept with the object    bit 0: the collector tracked it; bit 1: a proxy
+//! ```
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::ptr::NonNull;
+
+use super::detach::{self, Detached};
+use super::heap::{Heap, Keep, Mark, Node, Seen, prefetch_line};
+use crate::lifetime::count;
+use crate::lifetime::headless;
+use crate::lifetime::record::Record;
+use crate::object::edges;
+use crate::object::ffi;
+use crate::object::header::{
+    self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, Type, VISITED,
+};
+use crate::policy::{self, Refusal, Registry, Treatment};
+
+/// A Python object on the CPython heap.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PyNode(pub Object);
+
+// SAFETY: objects that are not statically allocated are 8-byte aligned at
+// least; static ones are immortal, and never entered.
+unsafe impl Node for PyNode {
+    #[inline(always)]
+    fn into_word(self) -> usize {
+        self.0.expose_provenance()
+    }
+
+    #[inline(always)]
+    unsafe fn from_word(word: usize) -> Self {
+        PyNode(std::ptr::with_exposed_provenance_mut(word))
+    }
+}
+
+const TRACKED: u8 = 1;
+const AS_PROXY: u8 = 2;
+
+/// Why the search stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The object refuses.
+    Refused(Refusal),
+    /// The object must be named as a root.
+    NotARoot,
+    /// A Python exception is set (no memory).
+    Raised,
+}
+
+/// What a search may enter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Whatever policy allows.
+    Freezable,
+    /// Only objects that are immutable by nature, for `is_frozen`.
+    ShallowImmutable,
+}
+
+/// One freeze's view of the heap.
+pub struct Graph<'a> {
+    registry: &'a Registry,
+    reach: Reach,
+    treatments: HashMap<Type, Treatment>,
+    recent: (Type, Treatment),
+    marks: HashMap<Object, Mark>,
+    /// The functions that were entered, with what they will refer to.
+    detached: HashMap<Object, Detached>,
+    /// The classes that were entered.
+    classes: Vec<Object>,
+    /// References to give up when the freeze is over.
+    dropped: Vec<Object>,
+    gc_heap_size: *mut isize,
+    frozen: usize,
+}
+
+impl<'a> Graph<'a> {
+    /// A heap for one freeze in the running interpreter.
+    ///
+    /// # Safety
+    /// The caller holds the GIL, and keeps it until the graph is dropped.
+    pub unsafe fn new(registry: &'a Registry, reach: Reach) -> Self {
+        Graph {
+            registry,
+            reach,
+            treatments: HashMap::new(),
+            recent: (std::ptr::null_mut(), Treatment::Leaf),
+            marks: HashMap::new(),
+            detached: HashMap::new(),
+            classes: Vec::new(),
+            dropped: Vec::new(),
+            // SAFETY: the caller's.
+            gc_heap_size: unsafe { ffi::imm_gc_heap_size() },
+            frozen: 0,
+        }
+    }
+
+    /// What must follow a commit before any Python code runs again. Returns the
+    /// number of objects frozen, and references to be given up at the very end.
+    pub fn finish(&mut self) -> (usize, Vec<Object>) {
+        let mut dropped = std::mem::take(&mut self.dropped);
+        for (function, parts) in self.detached.drain() {
+            // SAFETY: the function is frozen and not yet seen by anybody else;
+            // the plan counted the parts as its edges.
+            unsafe {
+                let fields = &mut *function.cast::<ffi::PyFunctionObject>();
+                let flags = header::flags(function);
+                header::set_flags(function, flags & !FROZEN);
+                ffi::PyFunction_SetVectorcall(fields, Some(crate::share::view::call));
+                header::set_flags(function, flags);
+                let null = std::ptr::null_mut();
+                dropped.push(std::mem::replace(&mut fields.func_globals, parts.namespace));
+                dropped.push(std::mem::replace(&mut fields.func_closure, parts.closure));
+                dropped.push(std::mem::replace(&mut fields.func_builtins, null));
+                if !fields.func_annotate.is_null() {
+                    dropped.push(std::mem::replace(&mut fields.func_annotations, null));
+                }
+            }
+        }
+        for class in self.classes.drain(..) {
+            // Call sites that were specialised for the class would run its
+            // functions directly, and not their views.
+            // SAFETY: class is a heap type.
+            unsafe { ffi::PyType_Modified(class.cast()) };
+        }
+        (self.frozen, dropped)
+    }
+
+    /// After a rollback: the references to be given up, what was detached among them.
+    pub fn abandon(&mut self) -> Vec<Object> {
+        let mut dropped = std::mem::take(&mut self.dropped);
+        dropped.extend(self.detached.drain().flat_map(|(_, parts)| [parts.namespace, parts.closure]));
+        dropped
+    }
+
+    #[inline]
+    fn treatment(&mut self, ty: Type) -> Treatment {
+        if self.recent.0 == ty {
+            return self.recent.1;
+        }
+        let registry = self.registry;
+        let treatment = *self
+            .treatments
+            .entry(ty)
+            // SAFETY: the type of a live object.
+            .or_insert_with(|| unsafe { policy::treatment(registry, ty) });
+        self.recent = (ty, treatment);
+        treatment
+    }
+
+    #[inline]
+    fn classify_as(&mut self, op: Object, is_root: bool) -> Result<Seen, Stop> {
+        // SAFETY: the search only passes objects that live roots own.
+        unsafe {
+            if header::is_immortal_or_shared(op) {
+                return Ok(Seen::Outside);
+            }
+            let flags = header::flags(op);
+            if flags & VISITED != 0 {
+                return Ok(if flags & MEMBER != 0 {
+                    Seen::Visited
+                } else {
+                    Seen::Outside
+                });
+            }
+            let ty = header::type_of(op);
+            if is_common_leaf(ty) {
+                header::set_flags(op, flags | VISITED);
+                return Ok(Seen::Leaf(Keep::default()));
+            }
+            if self.reach == Reach::ShallowImmutable && !is_shallow_immutable(ty) {
+                return Err(Stop::NotARoot);
+            }
+            match self.treatment(ty) {
+                Treatment::Leaf => {
+                    header::set_flags(op, flags | VISITED);
+                    Ok(Seen::Leaf(Keep::default()))
+                }
+                Treatment::Proxy => {
+                    header::set_flags(op, flags | VISITED);
+                    Ok(Seen::Leaf(Keep::new(AS_PROXY)))
+                }
+                Treatment::Container => self.prepare(op, ty).map(|()| self.enter(op)),
+                Treatment::Function => self.prepare_function(op).map(|()| self.enter(op)),
+                Treatment::Explicit if is_root => self.prepare(op, ty).map(|()| self.enter(op)),
+                Treatment::Explicit => Err(Stop::NotARoot),
+                Treatment::Refused(refusal) => Err(Stop::Refused(refusal)),
+            }
+        }
+    }
+
+    /// Marks a container, and takes it away from the collector.
+    #[inline]
+    unsafe fn enter(&mut self, op: Object) -> Seen {
+        // SAFETY: the caller's: op is live and not yet entered.
+        unsafe {
+            header::set_flags(op, header::flags(op) | VISITED | MEMBER);
+            if !header::has_gc_head(op) {
+                self.marks.insert(op, Mark::PENDING);
+                return Seen::Container(Keep::default());
+            }
+            let head = header::gc_head(op);
+            let next = (*head).next;
+            if next == 0 {
+                (*head).prev &= GC_FINALIZED;
+                return Seen::Container(Keep::default());
+            }
+            // _PyObject_GC_UNTRACK: out of the list of its generation.
+            let prev = (*head).prev & !GC_PREV_BITS;
+            let next_head = next as *mut header::GcHead;
+            (*(prev as *mut header::GcHead)).next = next;
+            (*next_head).prev = (*next_head).prev & GC_PREV_BITS | prev;
+            (*head).next = 0;
+            (*head).prev &= GC_FINALIZED;
+            *self.gc_heap_size -= 1;
+            Seen::Container(Keep::new(TRACKED))
+        }
+    }
+
+    /// Makes what CPython would otherwise make, and store, on demand.
+    #[inline]
+    unsafe fn prepare(&mut self, op: Object, ty: Type) -> Result<(), Stop> {
+        // SAFETY: none of these runs Python code.
+        unsafe {
+            if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                self.classes.push(op);
+                return self.drop_cached_annotations(op.cast());
+            }
+            if ty == &raw mut ffi::PyCode_Type {
+                let code: *mut ffi::PyCodeObject = op.cast();
+                for cached in [
+                    ffi::PyCode_GetCode(code),
+                    ffi::PyCode_GetVarnames(code),
+                    ffi::PyCode_GetCellvars(code),
+                    ffi::PyCode_GetFreevars(code),
+                ] {
+                    if cached.is_null() {
+                        return Err(Stop::Raised);
+                    }
+                    ffi::Py_DecRef(cached);
+                }
+                return Ok(());
+            }
+            Ok(())
+        }
+    }
+
+    /// Annotations that can be evaluated again do not extend the reach of a class.
+    unsafe fn drop_cached_annotations(&mut self, class: Type) -> Result<(), Stop> {
+        // SAFETY: a heap type's dict is an exact dict, its keys here exact
+        // strings. The annotations are kept until the freeze is over, so that
+        // nothing is deallocated meanwhile.
+        unsafe {
+            let dict = (*class).tp_dict;
+            let annotate = ffi::PyDict_GetItemString(dict, detach::ANNOTATE.as_ptr());
+            let cached = ffi::PyDict_GetItemString(dict, detach::ANNOTATIONS_CACHE.as_ptr());
+            if !cached.is_null() && !annotate.is_null() && annotate != &raw mut ffi::_Py_NoneStruct {
+                ffi::Py_IncRef(cached);
+                self.dropped.push(cached);
+                if ffi::PyDict_DelItemString(dict, detach::ANNOTATIONS_CACHE.as_ptr()) < 0 {
+                    return Err(Stop::Raised);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    unsafe fn prepare_function(&mut self, op: Object) -> Result<(), Stop> {
+        // SAFETY: op is a function.
+        unsafe {
+            let parts = Detached::prepare(&*op.cast()).ok_or(Stop::Raised)?;
+            self.detached.insert(op, parts);
+        }
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn is_common_leaf(ty: Type) -> bool {
+    ty == &raw mut ffi::PyUnicode_Type
+        || ty == &raw mut ffi::PyLong_Type
+        || ty == &raw mut ffi::PyFloat_Type
+        || ty == &raw mut ffi::PyBytes_Type
+}
+
+fn is_shallow_immutable(ty: Type) -> bool {
+    let types: [Type; 6] = [
+        &raw mut ffi::PyTuple_Type,
+        &raw mut ffi::PyFrozenSet_Type,
+        &raw mut ffi::PyFrozenDict_Type,
+        &raw mut ffi::PyRange_Type,
+        &raw mut ffi::PySlice_Type,
+        &raw mut ffi::PyCode_Type,
+    ];
+    types.contains(&ty) || ty == &raw mut ffi::PyComplex_Type
+}
+
+impl Heap for Graph<'_> {
+    type Node = PyNode;
+    type Refusal = Stop;
+
+    #[inline]
+    fn classify(&mut self, node: PyNode) -> Result<Seen, Stop> {
+        self.classify_as(node.0, false)
+    }
+
+    fn classify_root(&mut self, node: PyNode) -> Result<Seen, Stop> {
+        self.classify_as(node.0, true)
+    }
+
+    #[inline]
+    fn for_each_edge<F>(&mut self, node: PyNode, visit: &mut F) -> ControlFlow<()>
+    where
+        F: FnMut(&mut Self, PyNode) -> ControlFlow<()>,
+    {
+        let op = node.0;
+        let mut flow = ControlFlow::Continue(());
+        // SAFETY: op was entered, so it is live.
+        unsafe {
+            if header::type_of(op) == &raw mut ffi::PyFunction_Type
+                && let Some(targets) = self.detached_edges(op)
+            {
+                return targets
+                    .into_iter()
+                    .filter(|target| !target.is_null())
+                    .try_for_each(|target| visit(self, PyNode(target)));
+            }
+            edges::for_each(op, &mut |target| {
+                if flow.is_continue() {
+                    flow = visit(self, PyNode(target));
+                }
+            });
+        }
+        flow
+    }
+
+    #[inline]
+    fn mark(&self, node: PyNode) -> Mark {
+        // SAFETY: a container that was entered.
+        unsafe {
+            if header::has_gc_head(node.0) {
+                Mark::from_bits((*header::gc_head(node.0)).prev >> 2)
+            } else {
+                self.marks.get(&node.0).copied().unwrap_or(Mark::TRIVIAL)
+            }
+        }
+    }
+
+    #[inline]
+    fn set_mark(&mut self, node: PyNode, mark: Mark) {
+        // SAFETY: a container that was entered.
+        unsafe {
+            if header::has_gc_head(node.0) {
+                let prev = &raw mut (*header::gc_head(node.0)).prev;
+                *prev = *prev & GC_PREV_BITS | mark.bits() << 2;
+            } else {
+                self.marks.insert(node.0, mark);
+            }
+        }
+    }
+
+    #[inline]
+    fn mark_if_entered(&self, node: PyNode) -> Option<Mark> {
+        const CONTAINER: u16 = VISITED | MEMBER;
+        // SAFETY: the end of an edge is live.
+        let flags = unsafe { header::flags(node.0) };
+        (flags & CONTAINER == CONTAINER).then(|| self.mark(node))
+    }
+
+    #[inline]
+    fn prefetch(&self, node: PyNode) {
+        prefetch_line(node.0.cast());
+    }
+
+    #[inline]
+    fn subtract_edge(&mut self, node: PyNode) {
+        // SAFETY: the edge is a reference that the count holds.
+        unsafe { header::set_refcnt(node.0, header::refcnt(node.0) - 1) };
+    }
+
+    #[inline]
+    fn commit(&mut self, node: PyNode, keep: Keep) {
+        let op = node.0;
+        // SAFETY: op was entered; nobody else sees it before the freeze ends.
+        unsafe {
+            let flags = header::flags(op);
+            header::set_refcnt(op, count::encode(header::refcnt(op) as usize));
+            if keep.bits() & AS_PROXY != 0 {
+                header::set_flags(op, flags & !VISITED | PROXY);
+                return;
+            }
+            self.frozen += 1;
+            header::set_flags(op, flags & !(VISITED | MEMBER) | FROZEN);
+            if flags & MEMBER != 0 {
+                drop_spare_capacity(op);
+                if header::has_gc_head(op) {
+                    (*header::gc_head(op)).prev &= GC_FINALIZED;
+                }
+            }
+        }
+    }
+
+    fn commit_member(&mut self, node: PyNode, _: Keep, record: NonNull<Record<PyNode>>) -> bool {
+        let op = node.0;
+        // SAFETY: as `commit`.
+        unsafe {
+            let external = header::refcnt(op);
+            header::set_refcnt(op, count::encode(external as usize));
+            header::set_flags(op, header::flags(op) & !VISITED | FROZEN);
+            self.frozen += 1;
+            drop_spare_capacity(op);
+            if header::has_gc_head(op) {
+                let head = header::gc_head(op);
+                (*head).prev = (*head).prev & GC_FINALIZED | record.as_ptr().expose_provenance();
+            } else {
+                headless::insert(op, record);
+            }
+            external > 0
+        }
+    }
+
+    fn restore(&mut self, node: PyNode, keep: Keep) {
+        let op = node.0;
+        // SAFETY: op was entered. A container without collector word was only
+        // in the side table, which goes with `self`.
+        unsafe {
+            let flags = header::flags(op);
+            header::set_flags(op, flags & !(VISITED | MEMBER));
+            if flags & MEMBER != 0 && header::has_gc_head(op) {
+                (*header::gc_head(op)).prev &= GC_FINALIZED;
+                if keep.bits() & TRACKED != 0 {
+                    ffi::PyObject_GC_Track(op.cast());
+                }
+            }
+        }
+    }
+}
+
+impl Graph<'_> {
+    /// The references that a function will own once it is frozen.
+    unsafe fn detached_edges(&self, function: Object) -> Option<[Object; 13]> {
+        let parts = self.detached.get(&function)?;
+        // SAFETY: a function.
+        let fields = unsafe { &*function.cast::<ffi::PyFunctionObject>() };
+        let annotations = if fields.func_annotate.is_null() {
+            fields.func_annotations
+        } else {
+            std::ptr::null_mut()
+        };
+        Some([
+            fields.func_code,
+            parts.namespace,
+            parts.closure,
+            fields.func_defaults,
+            fields.func_kwdefaults,
+            fields.func_doc,
+            fields.func_name,
+            fields.func_dict,
+            fields.func_module,
+            annotations,
+            fields.func_annotate,
+            fields.func_qualname,
+            fields.func_typeparams,
+        ])
+    }
+}
+
+/// A frozen list has no spare capacity, so that appending to it must resize,
+/// where the barrier is.
+unsafe fn drop_spare_capacity(op: Object) {
+    // SAFETY: the flag says that op has the layout of a list.
+    unsafe {
+        if header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_LIST_SUBCLASS) {
+            let list = op.cast::<ffi::PyListObject>();
+            (*list).allocated = (*list).ob_base.ob_size;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! A freeze from its roots to its commit, on CPython's heap.
+
+use std::ffi::{CStr, CString};
+
+use super::explore::{Reason, explore};
+use super::graph::{Graph, PyNode, Reach, Stop};
+use super::path;
+use crate::lifetime::release;
+use crate::object::ffi;
+use crate::object::header::{self, FROZEN, Object, PROXY};
+use crate::policy::Refusal;
+use crate::share::interpreter;
+
+/// A Python exception is set.
+#[derive(Debug)]
+pub struct Raised;
+
+/// Freezes everything that `roots` reach, or nothing.
+///
+/// # Errors
+/// [`Raised`]: `NotFreezableError`, or MemoryError. Nothing has changed.
+///
+/// # Safety
+/// The caller holds a GIL and the roots alive.
+pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
+    // SAFETY: nothing between the search and the last use of the graph runs
+    // Python code; references are given up after that.
+    unsafe {
+        let state = interpreter::current().ok_or(Raised)?;
+        let mut graph = Graph::new(&state.registry, Reach::Freezable);
+        let nodes: Vec<PyNode> = roots.iter().copied().map(PyNode).collect();
+        match explore(&mut graph, &nodes) {
+            Ok(mut plan) => {
+                plan.count_internal_edges(&mut graph);
+                plan.commit(&mut graph);
+                let (frozen, dropped) = graph.finish();
+                release::note_frozen(frozen);
+                give_up(dropped);
+                Ok(())
+            }
+            Err(stopped) => {
+                let route: Vec<Object> = stopped.path().map(|node| node.0).collect();
+                let reason = stopped.rollback(&mut graph);
+                // The route may lead through what was detached: it is described
+                // before that is given up.
+                match reason {
+                    Reason::Refused(Stop::Refused(refusal)) => {
+                        raise_not_freezable(&route, &explain(refusal));
+                    }
+                    Reason::Refused(Stop::NotARoot) => raise_not_freezable(
+                        &route,
+                        "its policy is FREEZABLE_EXPLICIT: pass it to freeze() by name",
+                    ),
+                    Reason::Refused(Stop::Raised) => {}
+                    Reason::OutOfMemory => {
+                        ffi::PyErr_NoMemory();
+                    }
+                }
+                let error = ffi::PyErr_GetRaisedException();
+                give_up(graph.abandon());
+                ffi::PyErr_SetRaisedException(error);
+                Err(Raised)
+            }
+        }
+    }
+}
+
+unsafe fn give_up(references: Vec<Object>) {
+    for reference in references {
+        // SAFETY: they were owned by the freeze.
+        unsafe { ffi::Py_DecRef(reference) };
+    }
+}
+
+/// True if `op` can never change any more, nor anything it refers to.
+///
+/// An object that is immutable by nature, as a tuple is, counts when all it
+/// refers to is frozen; it is marked then.
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive.
+pub unsafe fn is_frozen(op: Object) -> bool {
+    // SAFETY: as `freeze`. An error set by the search is no answer of ours.
+    unsafe {
+        if header::flags(op) & (FROZEN | PROXY) != 0 {
+            return true;
+        }
+        let error = ffi::PyErr_GetRaisedException();
+        let Some(state) = interpreter::current() else {
+            ffi::PyErr_SetRaisedException(error);
+            return false;
+        };
+        let mut graph = Graph::new(&state.registry, Reach::ShallowImmutable);
+        let frozen = match explore(&mut graph, &[PyNode(op)]) {
+            Ok(mut plan) => {
+                plan.count_internal_edges(&mut graph);
+                plan.commit(&mut graph);
+                release::note_frozen(graph.finish().0);
+                // An immortal object is not entered; only the builtin types have such.
+                true
+            }
+            Err(stopped) => {
+                let _ = stopped.rollback(&mut graph);
+                false
+            }
+        };
+        give_up(graph.abandon());
+        ffi::PyErr_SetRaisedException(error);
+        frozen
+    }
+}
+
+fn explain(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Policy => "its policy is FREEZABLE_NO".into(),
+        Refusal::Unregistered => {
+            "it is made in C and nobody said that its writes respect freezing: \
+             immutable.register_freezable(type) says so"
+                .into()
+        }
+        Refusal::Stateful(advice) => advice.into(),
+    }
+}
+
+unsafe fn raise_not_freezable(route: &[Object], reason: &str) {
+    // SAFETY: the route's objects are alive: see `freeze`.
+    unsafe {
+        let Some(&culprit) = route.last() else { return };
+        let Some(error) = interpreter::current().map(|state| state.not_freezable_error) else {
+            return;
+        };
+        let type_name = CStr::from_ptr((*header::type_of(culprit)).tp_name).to_string_lossy();
+        let path = path::describe(route);
+        let text = format!("cannot freeze '{type_name}' object at {path}: {reason}");
+        raise_with(error, &text, &[(c"obj", Value::Object(culprit)), (c"path", Value::Text(&path)), (c"reason", Value::Text(reason))]);
+    }
+}
+
+/// The value of an attribute of an exception.
+pub enum Value<'a> {
+    /// A borrowed reference.
+    Object(Object),
+    /// Text.
+    Text(&'a str),
+}
+
+/// Raises an instance of `error` with a message and attributes.
+///
+/// # Safety
+/// The caller holds a GIL.
+pub unsafe fn raise_with(error: Object, text: &str, attributes: &[(&CStr, Value<'_>)]) {
+    // SAFETY: new references are given back; an exception set meanwhile, for
+    // want of memory, stays.
+    unsafe {
+        let message = new_text(text);
+        if message.is_null() {
+            return;
+        }
+        let instance = ffi::PyObject_CallOneArg(error, message);
+        ffi::Py_DecRef(message);
+        if instance.is_null() {
+            return;
+        }
+        let complete = attributes.iter().all(|(name, value)| {
+            let value = match value {
+                Value::Object(op) => {
+                    ffi::Py_IncRef(*op);
+                    *op
+                }
+                Value::Text(text) => new_text(text),
+            };
+            let stored =
+                !value.is_null() && ffi::PyObject_SetAttrString(instance, name.as_ptr(), value) == 0;
+            ffi::Py_DecRef(value);
+            stored
+        });
+        if complete {
+            ffi::PyErr_SetObject(error, instance);
+        }
+        ffi::Py_DecRef(instance);
+    }
+}
+
+unsafe fn new_text(text: &str) -> Object {
+    let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
+    // SAFETY: a GIL is held.
+    unsafe { ffi::PyUnicode_DecodeUTF8(text.as_ptr(), text.as_bytes().len() as isize, c"replace".as_ptr()) }
+}

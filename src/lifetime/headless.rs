@@ -1,0 +1,42 @@
+//! Members without a collector header, and so without room for the address of
+//! their component: instances of classes like `class Celsius(float): __slots__ = ()`
+//! that are attributes of their own class, and code objects.
+//!
+//! They are few, and looked up only when a reference to one is taken or dropped.
+
+use std::collections::HashMap;
+use std::ptr::NonNull;
+use std::sync::{PoisonError, RwLock};
+
+use super::record::Record;
+use crate::freeze::graph::PyNode;
+use crate::object::header::Object;
+
+static RECORDS: RwLock<Option<HashMap<usize, usize>>> = RwLock::new(None);
+
+/// Notes the component of a member.
+pub fn insert(member: Object, record: NonNull<Record<PyNode>>) {
+    RECORDS
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_default()
+        .insert(member.addr(), record.as_ptr().expose_provenance());
+}
+
+/// The component of a member.
+pub fn find(member: Object) -> Option<NonNull<Record<PyNode>>> {
+    let records = RECORDS.read().unwrap_or_else(PoisonError::into_inner);
+    let address = *records.as_ref()?.get(&member.addr())?;
+    NonNull::new(std::ptr::with_exposed_provenance_mut(address))
+}
+
+/// Forgets a member whose component is being torn down.
+pub fn remove(member: Object) {
+    if let Some(records) = RECORDS
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_mut()
+    {
+        records.remove(&member.addr());
+    }
+}

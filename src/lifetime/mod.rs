@@ -1,0 +1,12 @@
+//! How frozen objects live and die: by reference counting alone, cycles included.
+//!
+//! [`count`] is the counting protocol, [`record`] what the members of a non-trivial component share.
+
+pub mod count;
+#[cfg(feature = "cpython")]
+pub mod headless;
+pub mod record;
+#[cfg(feature = "cpython")]
+pub mod references;
+#[cfg(feature = "cpython")]
+pub mod release;

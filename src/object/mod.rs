@@ -1,0 +1,10 @@
+//! How an object carries its state: the encodings in its header, and the atomics they are read with.
+
+#[cfg(feature = "cpython")]
+pub mod edges;
+#[cfg(feature = "cpython")]
+pub mod ffi;
+#[cfg(feature = "cpython")]
+pub mod header;
+pub mod memory;
+pub mod primitive;

@@ -1,0 +1,10 @@
+//! The `_immutable` module, which the package `immutable` re-exports.
+//!
+//! Created through pyo3's ffi with multi-phase initialisation, one module per
+//! interpreter; what outlives a call lives in the interpreter's state
+//! (`share::interpreter`), never in a static.
+
+mod interpreter_local;
+mod module;
+
+pub use module::PyInit__immutable;

@@ -1,0 +1,309 @@
+//! Creation of the module, and its functions.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+
+use pyo3::ffi as py;
+
+use super::interpreter_local;
+use crate::capi;
+use crate::freeze::run;
+use crate::lifetime::{record, release};
+use crate::object::ffi;
+use crate::object::header::{Object, Type};
+use crate::share::interpreter;
+
+/// Never changes after start-up: CPython only reads it.
+#[repr(transparent)]
+struct Shared<T>(T);
+// SAFETY: the tables below hold pointers to statics and functions only, and
+// CPython does not write to them after the first import, which the import lock
+// of the first interpreter serialises.
+unsafe impl<T> Sync for Shared<T> {}
+
+const FREEZE_DOC: &std::ffi::CStr = c"freeze(*objs)
+--
+
+Make objs, and everything they reach, immutable in place; return the first.
+
+All or nothing: if any object that is reached cannot be frozen, nothing has
+changed and NotFreezableError says which one, and by which path. Freezing is
+for ever. Functions are detached from their module: the globals that their code
+names are frozen with them, and later rebinding in the module is not seen.
+With no argument, returns None.";
+
+const IS_FROZEN_DOC: &std::ffi::CStr = c"is_frozen(obj, /)
+--
+
+Return whether obj is deeply immutable.
+
+An object that is immutable by nature, such as a tuple, counts when all of its
+parts are frozen.";
+
+const REGISTER_DOC: &std::ffi::CStr = c"register_freezable(type, policy=FREEZABLE_YES)
+--
+
+Set whether instances of type, and of its subclasses, may be frozen; return type.
+
+For a type made in C this is a promise that each of its writes asks
+Py_CHECKWRITE. Raises TypeError if type is no type, ValueError if policy is none
+of the FREEZABLE_ constants.";
+
+const STATS_DOC: &std::ffi::CStr = c"_stats()
+--
+
+Return a dict of process-wide numbers: frozen_objects (live frozen objects),
+components (live components with a cycle), record_bytes (memory of their
+records), and local_views, the number of frozen functions linked in this
+interpreter.";
+
+const DROP_IDLE_DOC: &std::ffi::CStr = c"_drop_idle_views(phase, info, /)
+--
+
+Callback of the garbage collector: after a full collection, drop the local views
+of frozen functions that were not called since the one before.";
+
+unsafe extern "C" fn freeze(_: Object, args: *const Object, n: isize) -> Object {
+    // SAFETY: METH_FASTCALL.
+    unsafe {
+        if n == 0 {
+            let none = &raw mut ffi::_Py_NoneStruct;
+            ffi::Py_IncRef(none);
+            return none;
+        }
+        if capi::PyImmutable_Freeze(args, n) < 0 {
+            return ptr::null_mut();
+        }
+        ffi::Py_IncRef(*args);
+        *args
+    }
+}
+
+unsafe extern "C" fn is_frozen(_: Object, op: Object) -> Object {
+    // SAFETY: METH_O.
+    unsafe { ffi::PyBool_FromLong(i64::from(run::is_frozen(op))) }
+}
+
+unsafe extern "C" fn register_freezable(_: Object, args: Object, kwargs: Object) -> Object {
+    // SAFETY: METH_VARARGS | METH_KEYWORDS.
+    unsafe {
+        let names: [*const c_char; 3] = [c"type".as_ptr(), c"policy".as_ptr(), ptr::null()];
+        let mut ty: Object = ptr::null_mut();
+        let mut policy: c_int = 0;
+        let parsed = ffi::PyArg_ParseTupleAndKeywords(
+            args,
+            kwargs,
+            c"O!|i:register_freezable".as_ptr(),
+            names.as_ptr().cast(),
+            &raw mut ffi::PyType_Type,
+            &raw mut ty,
+            &raw mut policy,
+        );
+        if parsed == 0 || capi::PyImmutable_RegisterFreezable(ty as Type, policy) < 0 {
+            return ptr::null_mut();
+        }
+        ffi::Py_IncRef(ty);
+        ty
+    }
+}
+
+unsafe extern "C" fn stats(_: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS.
+    unsafe {
+        let Some(state) = interpreter::current() else {
+            return ptr::null_mut();
+        };
+        let (components, bytes) = record::totals();
+        ffi::Py_BuildValue(
+            c"{s:n,s:n,s:n,s:n}".as_ptr(),
+            c"frozen_objects".as_ptr(),
+            release::frozen_objects(),
+            c"components".as_ptr(),
+            components,
+            c"record_bytes".as_ptr(),
+            bytes,
+            c"local_views".as_ptr(),
+            state.views.len(),
+        )
+    }
+}
+
+unsafe extern "C" fn drop_idle_views(_: Object, args: *const Object, n: isize) -> Object {
+    // SAFETY: METH_FASTCALL; gc calls with a phase and a dict.
+    unsafe {
+        if n != 2 {
+            ffi::PyErr_SetString(
+                ffi::PyExc_TypeError,
+                c"_drop_idle_views() takes the arguments of a gc callback".as_ptr(),
+            );
+            return ptr::null_mut();
+        }
+        let generation = ffi::PyDict_GetItemString(*args.add(1), c"generation".as_ptr());
+        let starts = ffi::PyUnicode_EqualToUTF8(*args, c"start".as_ptr()) != 0;
+        if starts && !generation.is_null() && ffi::PyLong_AsLong(generation) == 2 {
+            if let Some(state) = interpreter::current() {
+                state.views.drop_idle();
+            }
+        }
+        if !ffi::PyErr_Occurred().is_null() {
+            return ptr::null_mut();
+        }
+        let none = &raw mut ffi::_Py_NoneStruct;
+        ffi::Py_IncRef(none);
+        none
+    }
+}
+
+/// A `PyCFunction` of any signature: `PyMethodDef.ml_meth` is untyped in truth.
+const fn function(address: *const c_void) -> py::PyMethodDefPointer {
+    // SAFETY: CPython casts it back to the signature that ml_flags names.
+    unsafe { std::mem::transmute::<*const c_void, py::PyMethodDefPointer>(address) }
+}
+
+const fn method(
+    name: &'static std::ffi::CStr,
+    address: *const c_void,
+    flags: c_int,
+    doc: &'static std::ffi::CStr,
+) -> py::PyMethodDef {
+    py::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: function(address),
+        ml_flags: flags,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+static METHODS: Shared<[py::PyMethodDef; 6]> = Shared([
+    method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
+    method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
+    method(
+        c"register_freezable",
+        register_freezable as *const c_void,
+        py::METH_VARARGS | py::METH_KEYWORDS,
+        REGISTER_DOC,
+    ),
+    method(c"_stats", stats as *const c_void, py::METH_NOARGS, STATS_DOC),
+    method(
+        c"_drop_idle_views",
+        drop_idle_views as *const c_void,
+        py::METH_FASTCALL,
+        DROP_IDLE_DOC,
+    ),
+    py::PyMethodDef::zeroed(),
+]);
+
+unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
+    // SAFETY: called by CPython with a new module, under the GIL.
+    unsafe {
+        let module: Object = module.cast();
+        if make_exceptions().is_none() {
+            return -1;
+        }
+        let Some(state) = interpreter::current() else {
+            return -1;
+        };
+        let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0
+            && ffi::PyModule_AddObjectRef(
+                module,
+                c"NotFreezableError".as_ptr(),
+                state.not_freezable_error,
+            ) == 0
+            && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_YES".as_ptr(), 0) == 0
+            && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_NO".as_ptr(), 1) == 0
+            && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_EXPLICIT".as_ptr(), 2) == 0
+            && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_PROXY".as_ptr(), 3) == 0
+            && interpreter_local::add_type(module);
+        if added { 0 } else { -1 }
+    }
+}
+
+/// Makes the interpreter's exception classes, unless an earlier import did.
+unsafe fn make_exceptions() -> Option<()> {
+    // SAFETY: the GIL is held; PyErr_NewExceptionWithDoc runs no user code.
+    unsafe {
+        if !interpreter::current()?.mutation_error.is_null() {
+            return Some(());
+        }
+        let mutation = new_exception(
+            c"immutable.MutationError",
+            c"A write to a frozen object. The object is in the attribute obj.",
+            &[c"obj"],
+        )?;
+        let Some(not_freezable) = new_exception(
+            c"immutable.NotFreezableError",
+            c"freeze() was refused, and has changed nothing.
+
+obj is the object that refused, path a Python expression that leads to it from
+the first object given (root), reason says why and what to do.",
+            &[c"obj", c"path", c"reason"],
+        ) else {
+            ffi::Py_DecRef(mutation);
+            return None;
+        };
+        let state = interpreter::current()?;
+        state.mutation_error = mutation;
+        state.not_freezable_error = not_freezable;
+        Some(())
+    }
+}
+
+unsafe fn new_exception(
+    name: &std::ffi::CStr,
+    doc: &std::ffi::CStr,
+    attributes: &[&std::ffi::CStr],
+) -> Option<Object> {
+    // SAFETY: as `make_exceptions`.
+    unsafe {
+        let dict = ffi::PyDict_New();
+        if dict.is_null() {
+            return None;
+        }
+        let filled = attributes.iter().all(|attribute| {
+            ffi::PyDict_SetItemString(dict, attribute.as_ptr(), &raw mut ffi::_Py_NoneStruct) == 0
+        });
+        let error = if filled {
+            ffi::PyErr_NewExceptionWithDoc(name.as_ptr(), doc.as_ptr(), ffi::PyExc_TypeError, dict)
+        } else {
+            ptr::null_mut()
+        };
+        ffi::Py_DecRef(dict);
+        (!error.is_null()).then_some(error)
+    }
+}
+
+static SLOTS: Shared<[py::PyModuleDef_Slot; 3]> = Shared([
+    py::PyModuleDef_Slot {
+        slot: py::Py_mod_exec,
+        value: execute as *mut c_void,
+    },
+    py::PyModuleDef_Slot {
+        slot: py::Py_mod_multiple_interpreters,
+        value: py::Py_MOD_PER_INTERPRETER_GIL_SUPPORTED,
+    },
+    py::PyModuleDef_Slot {
+        slot: 0,
+        value: ptr::null_mut(),
+    },
+]);
+
+/// The entry in `_PyImport_Inittab`.
+///
+/// # Safety
+/// Called by CPython's import machinery, under a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInit__immutable() -> *mut py::PyObject {
+    static mut DEFINITION: py::PyModuleDef = py::PyModuleDef {
+        m_base: py::PyModuleDef_HEAD_INIT,
+        m_name: c"_immutable".as_ptr(),
+        m_doc: c"The core of the immutable runtime: use the package immutable.".as_ptr(),
+        m_size: 0,
+        m_methods: (&raw const METHODS).cast_mut().cast(),
+        m_slots: (&raw const SLOTS).cast_mut().cast(),
+        m_traverse: None,
+        m_clear: None,
+        m_free: None,
+    };
+    // SAFETY: CPython serialises the initialisation of a definition itself.
+    unsafe { py::PyModuleDef_Init(&raw mut DEFINITION) }
+}

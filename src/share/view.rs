@@ -1,0 +1,268 @@
+//! Local views: how an interpreter runs a frozen function.
+//!
+//! Bytecode specialises itself in place, so the code object of a frozen
+//! function is never run. On the first call in an interpreter the function is
+//! *linked* there, as a dynamic linker fills its table: an ordinary function is
+//! made from a private copy of the code, a private copy of the captured names,
+//! and this interpreter's builtins. A frozen function's `vectorcall` is
+//! [`call`], which finds that view and calls it.
+//!
+//! A view holds what its function captured, so a function that captured itself
+//! (recursion) is kept by its own view. Views are therefore only a cache: one
+//! that was not called between two full collections is dropped, and made again
+//! should it be called after all.
+
+use std::collections::HashMap;
+use std::ptr;
+
+use super::interpreter;
+use crate::freeze::detach;
+use crate::object::ffi;
+use crate::object::header::{self, Object};
+
+struct View {
+    /// The frozen namespace, owned. It belongs to one function only, so it
+    /// tells whether the function at that address is still the same.
+    namespace: Object,
+    /// The ordinary function, owned.
+    function: Object,
+    /// Called since the last full collection.
+    recent: bool,
+}
+
+/// The views of one interpreter, by address of the frozen function.
+#[derive(Default)]
+pub struct Views {
+    views: HashMap<Object, View>,
+    collector_watched: bool,
+}
+
+impl Views {
+    unsafe fn find(&mut self, function: Object, namespace: Object) -> Option<Object> {
+        let view = self.views.get_mut(&function)?;
+        if view.namespace != namespace {
+            return None;
+        }
+        view.recent = true;
+        Some(view.function)
+    }
+
+    /// Drops the view of a function that is being deallocated.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL; `self` may have changed on return.
+    pub unsafe fn forget(&mut self, function: Object) {
+        if let Some(view) = self.views.remove(&function) {
+            // SAFETY: the entry owned both, and is gone from the table.
+            unsafe { release(view) };
+        }
+    }
+
+    /// Drops every view that was not called since the last time.
+    ///
+    /// # Safety
+    /// As [`Views::forget`].
+    pub unsafe fn drop_idle(&mut self) {
+        let idle: Vec<View> = self
+            .views
+            .extract_if(|_, view| !std::mem::take(&mut view.recent))
+            .map(|(_, view)| view)
+            .collect();
+        for view in idle {
+            // SAFETY: as in `forget`.
+            unsafe { release(view) };
+        }
+    }
+
+    /// Drops every view.
+    ///
+    /// # Safety
+    /// As [`Views::forget`].
+    pub unsafe fn clear(&mut self) {
+        for (_, view) in std::mem::take(&mut self.views) {
+            // SAFETY: as in `forget`.
+            unsafe { release(view) };
+        }
+    }
+
+    /// The number of views.
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+}
+
+unsafe fn release(view: View) {
+    // SAFETY: the caller's: both references were the view's own.
+    unsafe {
+        ffi::Py_DecRef(view.function);
+        ffi::Py_DecRef(view.namespace);
+    }
+}
+
+/// The `vectorcall` of a frozen function.
+///
+/// # Safety
+/// CPython's contract for `vectorcallfunc`; `function` is a frozen function.
+pub unsafe extern "C" fn call(
+    function: Object,
+    args: *const Object,
+    nargsf: usize,
+    kwnames: Object,
+) -> Object {
+    // SAFETY: the view is kept alive across the call by our own reference,
+    // since the table may drop it meanwhile.
+    unsafe {
+        let Some(view) = view_of(function) else {
+            return ptr::null_mut();
+        };
+        let result = ffi::_PyFunction_Vectorcall(view, args, nargsf, kwnames);
+        ffi::Py_DecRef(view);
+        result
+    }
+}
+
+/// A new reference to the running interpreter's view of a frozen function, or
+/// `None` with a Python exception.
+unsafe fn view_of(function: Object) -> Option<Object> {
+    // SAFETY: a GIL is held.
+    unsafe {
+        let namespace = (*function.cast::<ffi::PyFunctionObject>()).func_globals;
+        let found = interpreter::current()?.views.find(function, namespace);
+        let view = match found {
+            Some(view) => {
+                ffi::Py_IncRef(view);
+                view
+            }
+            None => link(function, namespace)?,
+        };
+        Some(view)
+    }
+}
+
+/// Makes the view of `function` in the running interpreter. New reference.
+#[cold]
+unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
+    // SAFETY: a GIL is held; every new reference is given back or passed on.
+    // The state is looked up again after each call that may run Python code.
+    unsafe {
+        watch_collector()?;
+        let frozen = &*function.cast::<ffi::PyFunctionObject>();
+        let globals = local_globals(frozen)?;
+        let code = ffi::PyObject_CallMethod(frozen.func_code, c"replace".as_ptr(), ptr::null());
+        let view = if code.is_null() {
+            ptr::null_mut()
+        } else {
+            ffi::PyFunction_NewWithQualName(code, globals, frozen.func_qualname)
+        };
+        ffi::Py_DecRef(code);
+        ffi::Py_DecRef(globals);
+        if view.is_null() {
+            return None;
+        }
+        let local = &mut *view.cast::<ffi::PyFunctionObject>();
+        for (slot, value) in [
+            (&mut local.func_name, frozen.func_name),
+            (&mut local.func_defaults, frozen.func_defaults),
+            (&mut local.func_kwdefaults, frozen.func_kwdefaults),
+            (&mut local.func_closure, frozen.func_closure),
+            (&mut local.func_module, frozen.func_module),
+            (&mut local.func_doc, frozen.func_doc),
+        ] {
+            ffi::Py_IncRef(value);
+            ffi::Py_DecRef(std::mem::replace(slot, value));
+        }
+        let Some(state) = interpreter::current() else {
+            ffi::Py_DecRef(view);
+            return None;
+        };
+        ffi::Py_IncRef(namespace);
+        ffi::Py_IncRef(view);
+        let previous = state.views.views.insert(
+            function,
+            View {
+                namespace,
+                function: view,
+                recent: true,
+            },
+        );
+        if let Some(previous) = previous {
+            release(previous);
+        }
+        Some(view)
+    }
+}
+
+/// The globals that the view runs with: new reference to a dict that refuses
+/// writes. An annotation function runs in its module's own globals.
+unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
+    // SAFETY: a GIL is held; borrowed references are used at once.
+    unsafe {
+        if detach::is_annotation_code(frozen.func_code) {
+            let name = ffi::PyDict_GetItemString(frozen.func_globals, c"__name__".as_ptr());
+            if !name.is_null() {
+                let module = ffi::PyImport_GetModule(name);
+                if !module.is_null() {
+                    let globals = ffi::PyModule_GetDict(module);
+                    ffi::Py_IncRef(globals);
+                    ffi::Py_DecRef(module);
+                    return (!globals.is_null()).then_some(globals);
+                }
+                if !ffi::PyErr_Occurred().is_null() {
+                    return None;
+                }
+            }
+        }
+        let globals = ffi::PyDict_Copy(frozen.func_globals);
+        if globals.is_null() {
+            return None;
+        }
+        let builtins = ffi::PyImport_ImportModule(c"builtins".as_ptr());
+        // `warnings` notes in the caller's globals what it has shown.
+        let shown = ffi::PyDict_New();
+        let filled = !builtins.is_null()
+            && !shown.is_null()
+            && ffi::PyDict_SetItemString(
+                globals,
+                c"__builtins__".as_ptr(),
+                ffi::PyModule_GetDict(builtins),
+            ) == 0
+            && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
+        ffi::Py_DecRef(builtins);
+        ffi::Py_DecRef(shown);
+        if !filled {
+            ffi::Py_DecRef(globals);
+            return None;
+        }
+        header::set_flags(globals, header::flags(globals) | header::FROZEN);
+        Some(globals)
+    }
+}
+
+/// Has the collector of this interpreter call `_drop_idle_views`.
+unsafe fn watch_collector() -> Option<()> {
+    // SAFETY: a GIL is held.
+    unsafe {
+        let views = &mut interpreter::current()?.views;
+        if views.collector_watched {
+            return Some(());
+        }
+        views.collector_watched = true;
+        let gc = ffi::PyImport_ImportModule(c"gc".as_ptr());
+        let module = ffi::PyImport_ImportModule(c"_immutable".as_ptr());
+        let mut appended = ptr::null_mut();
+        if !gc.is_null() && !module.is_null() {
+            let callbacks = ffi::PyObject_GetAttrString(gc, c"callbacks".as_ptr());
+            let hook = ffi::PyObject_GetAttrString(module, c"_drop_idle_views".as_ptr());
+            if !callbacks.is_null() && !hook.is_null() {
+                appended =
+                    ffi::PyObject_CallMethod(callbacks, c"append".as_ptr(), c"O".as_ptr(), hook);
+            }
+            ffi::Py_DecRef(callbacks);
+            ffi::Py_DecRef(hook);
+        }
+        ffi::Py_DecRef(gc);
+        ffi::Py_DecRef(module);
+        ffi::Py_DecRef(appended);
+        (!appended.is_null()).then_some(())
+    }
+}

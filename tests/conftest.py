@@ -1,0 +1,65 @@
+"""What several tests need: modules made on the fly, child interpreters, no collector."""
+
+import gc
+import itertools
+import subprocess
+import sys
+import textwrap
+import types
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "immutable",
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("immutable")
+
+
+@pytest.fixture
+def module():
+    """Makes a module from source, importable under its own name during the test."""
+    serial = itertools.count()
+    names = []
+
+    def make(source="", name=None):
+        name = name or f"made_by_test_{next(serial)}"
+        made = types.ModuleType(name)
+        sys.modules[name] = made
+        names.append(name)
+        exec(compile(textwrap.dedent(source), f"<{name}>", "exec"), made.__dict__)
+        return made
+
+    yield make
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def run_python():
+    """Runs source in a new process of this interpreter and returns what it printed."""
+
+    def run(source, *arguments, options=(), timeout=300):
+        done = subprocess.run(
+            [sys.executable, *options, "-c", textwrap.dedent(source), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def without_collector():
+    """The cyclic collector is off: only reference counts reclaim."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -1,0 +1,71 @@
+"""`python -m immutable.demo` does the main job on the standard library."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from immutable import demo
+
+
+@pytest.fixture(scope="module")
+def output():
+    """What a short run prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "immutable.demo", "--files", "60"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""  # no progress bar where there is no terminal
+    return done.stdout
+
+
+def number(output, label):
+    return int(re.search(rf"{re.escape(label)}\s+([\d,]+)", output)[1].replace(",", ""))
+
+
+def test_it_reports_what_was_indexed_and_frozen(output):
+    assert number(output, "files parsed") == 60
+    assert number(output, "lines") > 10_000
+    assert number(output, "positions") > 10_000
+    assert number(output, "objects frozen") > number(output, "positions")
+
+
+def test_it_shows_that_nothing_changed_and_every_write_is_refused(output):
+    assert re.search(r"reads as before .* ok", output)
+    assert re.search(r"unchanged after all of them .* ok", output)
+    assert len(re.findall("MutationError:", output)) == len(demo.writes({"x": [demo.Position("f", 1, 0)]}))
+    assert "WENT THROUGH" not in output
+
+
+def test_it_shows_that_the_memory_came_back(output):
+    assert number(output, "frozen objects left of the index") == 0
+    assert re.search(r"frozen objects left of the index\s+0  ok", output)
+
+
+def test_it_compares_with_pickle_in_the_same_run(output):
+    for label in "time to freeze", "time to pickle and unpickle", "ratio":
+        assert re.search(rf"{label}\s+[\d,.]+ ", output)
+
+
+def test_the_index_finds_identifiers_where_they_stand(tmp_path):
+    (tmp_path / "sample.py").write_text("import os.path as p\n\ndef f(x, *, y=1):\n    return x.size + f(x, y=p)\n")
+    (tmp_path / "broken.py").write_text("def (:\n")
+    files = demo.source_files(tmp_path, None)
+    index, parsed = demo.build_index(tmp_path, files)
+    at = {word: [(p.file, p.line, p.column) for p in positions] for word, positions in index.items()}
+    assert at == {
+        "p": [("sample.py", 1, 7), ("sample.py", 4, 28)],
+        "f": [("sample.py", 3, 0), ("sample.py", 4, 20)],
+        "x": [("sample.py", 3, 6), ("sample.py", 4, 11), ("sample.py", 4, 22)],
+        "y": [("sample.py", 3, 12), ("sample.py", 4, 25)],
+        "size": [("sample.py", 4, 13)],
+    }
+    assert (parsed.files, parsed.lines, parsed.unparsable) == (1, 4, ["broken.py"])
+
+
+def test_third_party_packages_are_not_the_standard_library(tmp_path):
+    for folder in "json", "site-packages", "dist-packages":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "module.py").touch()
+    assert demo.source_files(tmp_path, None) == [tmp_path / "json" / "module.py"]

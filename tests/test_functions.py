@@ -1,0 +1,794 @@
+"""A frozen function keeps the globals and cells that it had, and no module freezes with it."""
+
+import asyncio
+import inspect
+import pickle
+import sys
+import traceback
+import types
+
+import pytest
+
+from immutable import MutationError, NotFreezableError, freeze, is_frozen
+
+# ---- Globals ---------------------------------------------------------------
+
+
+def test_the_globals_that_the_code_names_are_frozen_with_it(module):
+    m = module("""
+        LIMITS = [1, 10]
+        UNUSED = []
+
+        def within(number):
+            return LIMITS[0] <= number <= LIMITS[1]
+    """)
+    freeze(m.within)
+    assert m.within(5)
+    assert is_frozen(m.LIMITS)
+    assert not is_frozen(m.UNUSED)
+    m.UNUSED.append(1)
+
+
+def test_rebinding_a_global_later_is_not_seen(module):
+    m = module("""
+        limit = 3
+
+        def small(number):
+            return number < limit
+    """)
+    freeze(m.small)
+    m.limit = 0
+    assert m.small(2)
+    del m.limit
+    assert m.small(2)
+
+
+def test_the_module_stays_mutable(module):
+    m = module("""
+        x = 1
+
+        def get():
+            return x
+    """)
+    freeze(m.get)
+    m.y = 2
+    m.x = []
+    m.x.append(1)
+    assert not is_frozen(vars(m))
+    assert m.get() == 1
+
+
+def test_globals_of_nested_code_are_captured(module):
+    m = module("""
+        a, b, c, d, e, f = [1], [2], [3], [4], [5], [6]
+
+        def outer():
+            def inner():
+                return a
+            class Inner:
+                attribute = b
+                def method(self):
+                    return c
+            return inner(), Inner.attribute, Inner().method(), (lambda: d)(), [e for _ in "x"], [*(f for _ in "x")]
+    """)
+    freeze(m.outer)
+    for name in "abcdef":
+        assert is_frozen(getattr(m, name)), name
+        setattr(m, name, None)
+    assert m.outer() == ([1], [2], [3], [4], [[5]], [[6]])
+
+
+def test_a_function_called_by_a_function_is_captured(module):
+    m = module("""
+        factor = 2
+
+        def double(number):
+            return factor * number
+
+        def quadruple(number):
+            return double(double(number))
+    """)
+    freeze(m.quadruple)
+    assert is_frozen(m.double)
+    m.factor, m.double = 100, None
+    assert m.quadruple(3) == 12
+
+
+def test_builtins_are_not_captured(module):
+    m = module("""
+        def length(value):
+            return len(list(value))
+    """)
+    freeze(m.length)
+    assert m.length("abc") == 3
+    assert "len" not in m.length.__globals__
+    assert "list" not in m.length.__globals__
+
+
+def test_a_global_that_hides_a_builtin_is_captured(module):
+    m = module("""
+        def len(value):
+            return "hidden"
+
+        def length(value):
+            return len(value)
+    """)
+    freeze(m.length)
+    del m.len
+    assert m.length("abc") == "hidden"
+
+
+def test_a_global_that_is_not_there_yet_stays_unknown(module):
+    m = module("""
+        def early():
+            return late
+    """)
+    freeze(m.early)
+    m.late = 1
+    with pytest.raises(NameError, match="late"):
+        m.early()
+
+
+def test_names_looked_up_dynamically_are_not_captured(module):
+    m = module("""
+        hidden = 1
+
+        def look():
+            return globals()["hid" + "den"]
+    """)
+    freeze(m.look)
+    with pytest.raises(KeyError):
+        m.look()
+
+
+def test_the_globals_of_a_frozen_function_are_its_frozen_namespace(module):
+    m = module("""
+        used, unused = [1], [2]
+
+        def get():
+            return used
+    """)
+    freeze(m.get)
+    namespace = m.get.__globals__
+    assert is_frozen(namespace)
+    assert namespace["used"] is m.used
+    assert "unused" not in namespace
+    with pytest.raises(MutationError):
+        namespace["used"] = []
+    with pytest.raises(MutationError):
+        namespace["more"] = []
+
+
+def test_storing_a_global_raises_and_changes_nothing(module):
+    m = module("""
+        count = 0
+
+        def bump():
+            global count
+            count += 1
+
+        def forget():
+            global count
+            del count
+
+        def introduce():
+            global fresh
+            fresh = 1
+    """)
+    for function in m.bump, m.forget, m.introduce:
+        freeze(function)
+        for _ in range(100):
+            with pytest.raises(MutationError):
+                function()
+    assert m.count == 0
+    assert not hasattr(m, "fresh")
+
+
+def test_two_functions_that_share_a_global_share_it_frozen(module):
+    m = module("""
+        shared = []
+
+        def left():
+            return shared
+
+        def right():
+            return shared
+    """)
+    freeze(m.left, m.right)
+    assert m.left() is m.right() is m.shared
+
+
+# ---- Modules ---------------------------------------------------------------
+
+
+def test_a_captured_module_keeps_working_and_stays_mutable(module):
+    settings = module("level = 1", name="settings_made_by_test")
+    m = module("""
+        import settings_made_by_test as settings
+
+        def level():
+            return settings.level
+    """)
+    freeze(m.level)
+    assert m.level() == 1
+    settings.level = 2
+    assert m.level() == 2
+    settings.added = []
+    settings.added.append(1)
+    del settings.added
+
+
+def test_a_write_to_a_module_through_a_frozen_function_reaches_the_module(module):
+    settings = module("level = 1", name="settings_made_by_test")
+    m = module("""
+        import settings_made_by_test
+
+        def set_level(value):
+            settings_made_by_test.level = value
+    """)
+    freeze(m.set_level)
+    m.set_level(5)
+    assert settings.level == 5
+
+
+def test_standard_modules_can_be_used(module):
+    m = module("""
+        import json
+        import math
+        import os.path
+
+        def render(number):
+            return json.dumps([math.floor(number), os.path.join("a", "b")])
+    """)
+    freeze(m.render)
+    assert m.render(2.5) == '[2, "a/b"]'
+
+
+def test_importing_inside_a_frozen_function_works(module):
+    module("VALUE = [1]", name="imported_late_by_test")
+    m = module("""
+        def fetch():
+            import imported_late_by_test
+            from imported_late_by_test import VALUE as value
+            return imported_late_by_test, value
+    """)
+    freeze(m.fetch)
+    imported, value = m.fetch()
+    assert imported is sys.modules["imported_late_by_test"]
+    assert value is imported.VALUE
+    assert not is_frozen(value)
+
+
+# ---- Cells -----------------------------------------------------------------
+
+
+def make_counter():
+    count = 0
+
+    def bump():
+        nonlocal count
+        count += 1
+        return count
+
+    def current():
+        return count
+
+    return bump, current
+
+
+def test_cells_are_copied_so_later_writes_are_not_seen():
+    bump, current = make_counter()
+    bump()
+    freeze(current)
+    assert bump() == 2
+    assert current() == 1
+
+
+def test_a_nonlocal_write_raises_and_changes_nothing():
+    bump, current = make_counter()
+    bump()
+    freeze(bump)
+    for _ in range(100):
+        with pytest.raises(MutationError):
+            bump()
+    assert current() == 1
+
+
+def test_what_a_cell_holds_is_frozen():
+    held = []
+
+    def get():
+        return held
+
+    freeze(get)
+    assert is_frozen(held)
+    assert get() is held
+    with pytest.raises(MutationError):
+        get().append(1)
+
+
+def test_an_unset_cell_stays_unset():
+    def outer():
+        def get():
+            return late
+
+        freeze(get)
+        late = 1
+        return get, late
+
+    get, _ = outer()
+    with pytest.raises(NameError):
+        get()
+
+
+def test_a_frozen_function_makes_inner_functions_that_count(module):
+    m = module("""
+        def make_counter():
+            count = 0
+            def bump():
+                nonlocal count
+                count += 1
+                return count
+            return bump
+    """)
+    freeze(m.make_counter)
+    bump, other = m.make_counter(), m.make_counter()
+    assert [bump(), bump(), bump()] == [1, 2, 3]
+    assert other() == 1
+    assert not is_frozen(bump)
+    bump.note = "mutable"
+
+
+# ---- Recursion -------------------------------------------------------------
+
+
+def test_recursion_through_a_global(module):
+    m = module("""
+        def factorial(n):
+            return 1 if n < 2 else n * factorial(n - 1)
+    """)
+    factorial = freeze(m.factorial)
+    m.factorial = None
+    assert factorial(20) == 2432902008176640000
+
+
+def test_recursion_through_a_cell():
+    def outer():
+        def fibonacci(n):
+            return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+        return fibonacci
+
+    assert freeze(outer())(15) == 610
+
+
+def test_mutual_recursion(module):
+    m = module("""
+        def even(n):
+            return n == 0 or odd(n - 1)
+
+        def odd(n):
+            return n != 0 and even(n - 1)
+    """)
+    even = freeze(m.even)
+    assert is_frozen(m.odd)
+    del m.even, m.odd
+    assert even(100)
+    assert not even(101)
+
+
+# ---- Arguments and attributes ----------------------------------------------
+
+
+def test_defaults_are_frozen(module):
+    m = module("""
+        def collect(item, items=[0], *, table={"a": []}):
+            return [*items, item], table
+    """)
+    freeze(m.collect)
+    assert m.collect(1) == ([0, 1], {"a": []})
+    assert m.collect(1, [], table=2) == ([1], 2)
+    assert is_frozen(m.collect.__defaults__)
+    assert is_frozen(m.collect.__kwdefaults__)
+
+
+def test_writing_to_a_mutable_default_raises(module):
+    m = module("""
+        def remember(item, items=[]):
+            items.append(item)
+    """)
+    freeze(m.remember)
+    with pytest.raises(MutationError):
+        m.remember(1)
+    fresh = []
+    m.remember(1, fresh)
+    assert fresh == [1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["__code__", "__defaults__", "__kwdefaults__", "__dict__", "__doc__", "__name__", "__qualname__", "__module__"],
+)
+def test_attributes_of_a_frozen_function_cannot_be_set(name):
+    def function(a, b=1, *, c=2):
+        return a, b, c
+
+    before = getattr(function, name)
+    freeze(function)
+    with pytest.raises(MutationError):
+        setattr(function, name, before)
+    assert getattr(function, name) == before
+    assert function(0) == (0, 1, 2)
+
+
+def test_a_frozen_function_takes_no_new_attributes():
+    def function():
+        pass
+
+    function.note = ["kept"]
+    freeze(function)
+    assert function.note == ["kept"]
+    assert is_frozen(function.note)
+    for write in (lambda: setattr(function, "more", 1), lambda: delattr(function, "note")):
+        with pytest.raises(MutationError):
+            write()
+    with pytest.raises(MutationError):
+        vars(function)["more"] = 1
+
+
+def test_a_frozen_function_still_describes_itself(module):
+    m = module("""
+        def documented(a: int, b=[1], *rest, key=None, **others) -> str:
+            "What it does."
+    """)
+    signature = inspect.signature(m.documented)
+    freeze(m.documented)
+    assert m.documented.__name__ == "documented"
+    assert m.documented.__doc__ == "What it does."
+    assert m.documented.__module__ == m.__name__
+    assert inspect.signature(m.documented) == signature
+    assert m.documented.__code__.co_name == "documented"
+
+
+def test_a_frozen_function_is_pickled_by_name(module):
+    m = module("def function(): pass")
+    freeze(m.function)
+    assert pickle.loads(pickle.dumps(m.function)) is m.function
+
+
+# ---- Annotations -----------------------------------------------------------
+
+
+def test_annotations_do_not_extend_the_reach(module):
+    m = module("""
+        class Mentioned:
+            pass
+
+        def function(a: Mentioned) -> list[Mentioned]:
+            return [a]
+    """)
+    freeze(m.function)
+    assert not is_frozen(m.Mentioned)
+    assert m.function.__annotations__ == {"a": m.Mentioned, "return": list[m.Mentioned]}
+    assert not is_frozen(m.Mentioned)
+    m.Mentioned.still = "mutable"
+
+
+def test_annotations_that_were_read_before_do_not_extend_the_reach(module):
+    m = module("""
+        class Mentioned:
+            pass
+
+        def function(a: Mentioned):
+            return a
+    """)
+    assert m.function.__annotations__ == {"a": m.Mentioned}
+    freeze(m.function)
+    assert not is_frozen(m.Mentioned)
+    assert m.function.__annotations__ == {"a": m.Mentioned}
+
+
+# ---- Decorators ------------------------------------------------------------
+
+
+def test_a_wrapped_function_works(module):
+    m = module("""
+        import functools
+
+        def twice(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwargs):
+                return function(*args, **kwargs), function(*args, **kwargs)
+            return wrapper
+
+        @twice
+        def add(a, b=1):
+            "Adds."
+            return a + b
+    """)
+    freeze(m.add)
+    assert m.add(1, b=2) == (3, 3)
+    assert m.add.__doc__ == "Adds."
+    assert is_frozen(m.add.__wrapped__)
+    assert m.add.__wrapped__(1) == 2
+    assert not is_frozen(m.twice)
+
+
+def test_methods_of_every_kind_work(module):
+    m = module("""
+        factor = 2
+
+        class Scaled:
+            unit = 10
+
+            def __init__(self, value):
+                self.value = value
+
+            def scaled(self):
+                return self.value * factor
+
+            @classmethod
+            def of_unit(cls):
+                return cls(cls.unit)
+
+            @staticmethod
+            def factor():
+                return factor
+
+            @property
+            def half(self):
+                return self.value / 2
+
+            @half.setter
+            def half(self, value):
+                self.value = value * 2
+    """)
+    scaled = freeze(m.Scaled(3))
+    m.factor = None
+    assert scaled.scaled() == 6
+    assert scaled.half == 1.5
+    assert m.Scaled.factor() == 2
+    made = m.Scaled.of_unit()
+    made.half = 50
+    assert made.value == 100
+    with pytest.raises(MutationError):
+        scaled.half = 1
+    assert scaled.value == 3
+
+
+# ---- Other kinds of functions ----------------------------------------------
+
+
+def test_a_frozen_generator_function_makes_generators(module):
+    m = module("""
+        step = 2
+
+        def count(limit):
+            number = 0
+            while number < limit:
+                received = yield number
+                number += received or step
+    """)
+    freeze(m.count)
+    m.step = 100
+    assert list(m.count(7)) == [0, 2, 4, 6]
+    generator = m.count(7)
+    next(generator)
+    assert generator.send(5) == 5
+    assert not is_frozen(generator)
+
+
+def test_a_frozen_coroutine_function_can_be_awaited(module):
+    m = module("""
+        import asyncio
+
+        delay = 0
+
+        async def numbers():
+            for number in range(3):
+                await asyncio.sleep(delay)
+                yield number
+
+        async def total():
+            return sum([number async for number in numbers()])
+    """)
+    freeze(m.total)
+    m.numbers = None
+    assert asyncio.run(m.total()) == 3
+
+
+def test_a_frozen_lambda_works():
+    offset = [10]
+    add = freeze(lambda a, b=offset: a + b[0])
+    assert add(1) == 11
+    assert is_frozen(offset)
+
+
+def test_comprehensions_in_a_frozen_function_work(module):
+    m = module("""
+        base = 10
+
+        def tables(limit):
+            squares = [base + n * n for n in range(limit)]
+            by_name = {f"n{n}": [base * n for _ in range(2)] for n in range(limit)}
+            return squares, by_name, {n % 2 for n in squares}, sum(n + base for n in range(limit))
+    """)
+    freeze(m.tables)
+    m.base = None
+    assert m.tables(3) == ([10, 11, 14], {"n0": [0, 0], "n1": [10, 10], "n2": [20, 20]}, {0, 1}, 33)
+
+
+def test_a_class_made_by_a_frozen_function_is_mutable(module):
+    m = module("""
+        def make():
+            class Made:
+                items = []
+                def add(self, item):
+                    self.items.append(item)
+                    return self.items
+            return Made
+    """)
+    freeze(m.make)
+    made = m.make()
+    assert made().add(1) == [1]
+    made.more = 2
+    assert not is_frozen(made)
+
+
+def test_exceptions_from_a_frozen_function_have_ordinary_tracebacks(module):
+    m = module("""
+        def divide(a, b):
+            try:
+                return a / b
+            except ZeroDivisionError as error:
+                raise ValueError("no division") from error
+            finally:
+                del a
+    """)
+    freeze(m.divide)
+    with pytest.raises(ValueError, match="no division") as raised:
+        m.divide(1, 0)
+    frames = traceback.extract_tb(raised.value.__traceback__)
+    assert frames[-1].name == "divide"
+    assert frames[-1].lineno == 6
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_a_frozen_function_gets_fast_and_stays_right(module):
+    m = module("""
+        weights = {"a": 2, "b": 3}
+
+        class Holder:
+            def __init__(self, value):
+                self.value = value
+
+        holder = Holder([1, 2, 3])
+
+        def work(text):
+            total = 0
+            for letter in text:
+                total += weights[letter] * len(holder.value) + holder.value[0]
+            return total
+    """)
+    mutable = [m.work("abba") for _ in range(5)]
+    freeze(m.work)
+    assert [m.work("abba") for _ in range(5000)] == mutable * 1000
+
+
+def test_a_function_that_ran_hot_before_is_frozen_right(module):
+    m = module("""
+        limit = 1
+
+        def get():
+            return limit
+    """)
+    for _ in range(5000):
+        m.get()
+    freeze(m.get)
+    for _ in range(5000):
+        m.limit = object()
+        assert m.get() == 1
+
+
+# ---- Debuggers and profilers -----------------------------------------------
+
+
+def test_tracing_sees_the_lines_of_a_frozen_function(module):
+    m = module("""
+        def trace_me(a):
+            b = a + 1
+            return b
+    """)
+    freeze(m.trace_me)
+    lines = []
+
+    def tracer(frame, event, argument):
+        if frame.f_code.co_name == "trace_me" and event == "line":
+            lines.append((frame.f_lineno, dict(frame.f_locals)))
+        return tracer
+
+    previous = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        m.trace_me(1)
+    finally:
+        sys.settrace(previous)
+    assert lines == [(3, {"a": 1}), (4, {"a": 1, "b": 2})]
+    assert m.trace_me(1) == 2
+
+
+def test_monitoring_sees_the_calls_of_a_frozen_function(module):
+    m = module("""
+        def inner():
+            return 1
+
+        def outer():
+            return inner() + inner()
+    """)
+    freeze(m.outer)
+    started = []
+    monitoring, tool = sys.monitoring, sys.monitoring.PROFILER_ID
+    monitoring.use_tool_id(tool, "test")
+    try:
+        monitoring.register_callback(
+            tool, monitoring.events.PY_START, lambda code, offset: started.append(code.co_name)
+        )
+        monitoring.set_events(tool, monitoring.events.PY_START)
+        m.outer()
+        monitoring.set_events(tool, 0)
+    finally:
+        monitoring.free_tool_id(tool)
+    assert [name for name in started if name in ("inner", "outer")] == ["outer", "inner", "inner"]
+    assert m.outer() == 2
+
+
+# ---- A freeze that fails ---------------------------------------------------
+
+
+def test_a_failed_freeze_leaves_the_function_as_it_was(module):
+    m = module("""
+        stream = (number for number in [1, 2])
+        count = 0
+
+        def take():
+            global count
+            count += 1
+            return next(stream)
+    """)
+    namespace, code = m.take.__globals__, m.take.__code__
+    with pytest.raises(NotFreezableError) as raised:
+        freeze(m.take)
+    assert raised.value.obj is m.stream
+    assert not is_frozen(m.take)
+    assert m.take.__globals__ is namespace is vars(m)
+    assert m.take.__code__ is code
+    assert m.take() == 1
+    m.count = 10
+    assert m.take() == 2
+    assert m.count == 11
+    m.take.note = "mutable"
+
+
+def test_a_failed_freeze_leaves_cells_shared():
+    def outer():
+        count, stream = 0, iter([1])
+
+        def bump():
+            nonlocal count
+            count += 1
+            return count, stream
+
+        def current():
+            return count
+
+        return bump, current
+
+    bump, current = outer()
+    with pytest.raises(NotFreezableError):
+        freeze(bump)
+    bump()
+    bump()
+    assert current() == 2
+    cells = bump.__closure__
+    assert current.__closure__[0] is cells[0]
+    assert all(isinstance(cell, types.CellType) and not is_frozen(cell) for cell in cells)

@@ -1,0 +1,45 @@
+# The kinds of build, sourced by the scripts that make or use one. One folder each: build/<flavour>.
+# describe_flavour FLAVOUR sets: source_tree (patched or pristine), configure_flags, rust_flags, rust_env,
+# run_env (for commands that run the interpreter), use_ccache.
+
+flavours='release debug asan tsan pgo stock stock-debug stock-pgo'
+
+describe_flavour() {
+    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() use_ccache=yes
+    case $1 in
+    stock*) source_tree=pristine ;;
+    esac
+    case $1 in
+    release | stock) ;;
+    debug | stock-debug)
+        configure_flags=(--with-pydebug)
+        rust_env=(CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true)
+        ;;
+    pgo | stock-pgo)
+        # The profile is part of the input, and ccache would have to be told.
+        configure_flags=(--enable-optimizations --with-lto)
+        use_ccache=no
+        ;;
+    asan)
+        configure_flags=(--with-address-sanitizer --with-pydebug)
+        rust_flags='-Zsanitizer=address'
+        # CPython keeps memory at exit on purpose.
+        run_env=(ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1)
+        ;;
+    tsan)
+        configure_flags=(--with-thread-sanitizer)
+        # The standard library of Rust is not instrumented; its atomics are, where they are inlined into ours.
+        rust_flags='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer'
+        # A report must not end the build; the stress suite turns that back on.
+        run_env=(TSAN_OPTIONS=exitcode=0:report_bugs=0)
+        ;;
+    *)
+        echo "There is no build named $1. Known: $flavours" >&2
+        return 1
+        ;;
+    esac
+    if [ -n "$rust_flags" ]; then
+        # A stable compiler has the sanitizers, but takes the flag only so.
+        rust_env+=(RUSTC_BOOTSTRAP=1)
+    fi
+}
