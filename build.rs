@@ -40,6 +40,7 @@ mod cpython {
             .clang_args(&flags)
             .allowlist_file(".*/bridge\\.h")
             .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|Module)Object|PyWeakReference")
+            .allowlist_var("PyLazyImport_Type")
             .allowlist_type("PyCFunctionObject|PyDictKeysObject|PyDictValues|PyGC_Head|_PyCoCached")
             .allowlist_type("PyDictKeyEntry|PyDictUnicodeEntry|PyImmutable_Policy|DictKeysKind")
             .allowlist_function("Py.*|_Py_Dealloc|_PyDict_FromItems|_PyFunction_.*|_PyWeakref_ClearRef|_PyObject_CallMethod.*")

@@ -67,7 +67,9 @@ impl Component {
     }
 }
 
-fn run(component: &Arc<Component>, threads: Vec<Box<dyn FnOnce(&Component) + Send>>) {
+type Body = Box<dyn FnOnce(&Component) + Send>;
+
+fn run(component: &Arc<Component>, threads: Vec<Body>) {
     let handles: Vec<_> = threads
         .into_iter()
         .map(|body| {
@@ -171,7 +173,7 @@ fn three_threads_taking_dropping_and_crossing_over_between_members_free_once() {
                         c.take(next);
                         c.drop_reference(own);
                         c.drop_reference(next);
-                    }) as Box<dyn FnOnce(&Component) + Send>
+                    }) as Body
                 })
                 .collect(),
         );
@@ -255,7 +257,7 @@ fn two_promotions_race_with_the_last_drop() {
                 if c.promote(1) {
                     c.drop_reference(1);
                 }
-            }) as Box<dyn FnOnce(&Component) + Send>
+            }) as Body
         };
         run(&component, vec![Box::new(|c| c.drop_reference(0)), promoter(), promoter()]);
         component.assert_reclaimed();

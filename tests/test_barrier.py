@@ -649,7 +649,9 @@ SUBJECTS = {
         dataclass_instance, ("o.first = x", "o.second.append(x)", "del o.first"), frozenset({"__replace__"})
     ),
     "frozen dataclass": Subject(
-        frozen_dataclass_instance, ('object.__setattr__(o, "first", x)', "o.__dict__.clear()"), frozenset({"__replace__"})
+        frozen_dataclass_instance,
+        ('object.__setattr__(o, "first", x)', "o.__dict__.clear()"),
+        frozenset({"__replace__"}),
     ),
     "named tuple": Subject(named_tuple, ("o.y.append(x)", "type(o).attribute = x")),
     "enum member": Subject(enum_member, ("o.new = x", "o._value_ = x", "type(o).new = x")),
@@ -726,8 +728,7 @@ def sibling(instance):
 
 
 ENVIRONMENT = {
-    name: globals()[name]
-    for name in ("Base", "Metaclass", "Sequence", "collections", "make_function", "sibling")
+    name: globals()[name] for name in ("Base", "Metaclass", "Sequence", "collections", "make_function", "sibling")
 }
 
 
@@ -749,16 +750,18 @@ class Snapshot:
             value = pending.pop()
             if id(value) not in self.parts:
                 self.held.append(value)
-                shown, children = self.look(value, value is root)
+                shown, children = self.look(value)
+                if type(value).__module__ == __name__:
+                    children.append(type(value))
                 self.held.extend(children)
                 self.parts[id(value)] = (type(value), shown, [id(child) for child in children])
                 pending.extend(children)
 
     @staticmethod
-    def look(value, is_root):
+    def look(value):
         """What a value shows of itself, and its parts."""
         if isinstance(value, type):
-            if not is_root:
+            if value.__module__ not in (__name__, "elsewhere"):
                 return value.__name__, []
             try:
                 abstract = value.__abstractmethods__
@@ -767,7 +770,7 @@ class Snapshot:
             shown = (value.__name__, value.__qualname__, value.__module__, value.__doc__, value.__flags__)
             shown += (str(value.__annotations__), str(value.__type_params__), value.__annotate__ is None)
             namespace = {k: v for k, v in vars(value).items() if not re.match("__annotat|__slotnames__", k)}
-            return (shown, list(namespace), value.__bases__, value.__mro__, abstract), list(namespace.values())
+            return (shown, list(namespace), value.__mro__, abstract), [*namespace.values(), *value.__bases__]
         if isinstance(value, types.FunctionType):
             shown = (value.__name__, value.__qualname__, value.__doc__, value.__module__)
             shown += (str(value.__annotations__), value.__type_params__, value.__annotate__ is None)

@@ -508,7 +508,7 @@ class Derived(Plain):
     more: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        self.more["made"] = True
+        self.more = {**self.more, "made": True}
 
 
 @pytest.mark.parametrize("kind", [Plain, Slotted, Frozen, Keyword, Derived])

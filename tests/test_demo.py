@@ -55,7 +55,7 @@ def test_the_index_finds_identifiers_where_they_stand(tmp_path):
     index, parsed = demo.build_index(tmp_path, files)
     at = {word: [(p.file, p.line, p.column) for p in positions] for word, positions in index.items()}
     assert at == {
-        "p": [("sample.py", 1, 7), ("sample.py", 4, 28)],
+        "p": [("sample.py", 1, 7), ("sample.py", 4, 27)],
         "f": [("sample.py", 3, 0), ("sample.py", 4, 20)],
         "x": [("sample.py", 3, 6), ("sample.py", 4, 11), ("sample.py", 4, 22)],
         "y": [("sample.py", 3, 12), ("sample.py", 4, 25)],

@@ -281,7 +281,7 @@ def reading(value):
         "items": outcome(lambda: [repr(item) for item in value]),
         "reversed": outcome(lambda: [repr(item) for item in reversed(value)]),
         "bytes": outcome(lambda: value.tobytes()),
-        "slice": outcome(lambda: repr(value[:2])),
+        "slice": outcome(lambda: [repr(item) for item in value[:2]]),
         "names": outcome(dir, value),
         "instance dict": outcome(lambda: sorted(map(repr, vars(value)))),
         "documentation": outcome(lambda: value.__doc__),

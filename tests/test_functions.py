@@ -1,11 +1,13 @@
 """A frozen function keeps the globals and cells that it had, and no module freezes with it."""
 
 import asyncio
+import gc
 import inspect
 import pickle
 import sys
 import traceback
 import types
+import weakref
 
 import pytest
 
@@ -688,6 +690,30 @@ def test_a_function_that_ran_hot_before_is_frozen_right(module):
     for _ in range(5000):
         m.limit = object()
         assert m.get() == 1
+
+
+def test_the_collector_reclaims_functions_made_by_a_frozen_function(module):
+    m = module("""
+        items = [1]
+
+        def make():
+            def inner():
+                return items
+            inner.me = inner
+            return inner
+    """)
+    freeze(m.make)
+    gone = weakref.ref(m.make())
+    del m.make
+    complaints = []
+    previous, sys.unraisablehook = sys.unraisablehook, complaints.append
+    try:
+        for _ in range(4):
+            gc.collect()
+    finally:
+        sys.unraisablehook = previous
+    assert gone() is None
+    assert complaints == []
 
 
 # ---- Debuggers and profilers -----------------------------------------------

@@ -24,6 +24,11 @@ class Slotted:
 freeze(Node, Slotted)
 
 
+def frozen_now():
+    """The frozen objects of this process; views come and go with calls and collections."""
+    return {name: number for name, number in _stats().items() if name != "local_views"}
+
+
 def a_list():
     return [1.5, ["text made here".upper()], (10**30, [])]
 
@@ -118,10 +123,14 @@ def a_closure():
     return recursive
 
 
-def a_closure_that_was_called():
-    made = freeze(a_closure())
-    assert made() == ([1, 2], [3])
-    return made
+def a_function_that_was_called():
+    held = [1, 2]
+
+    def get(n=[3]):
+        return held, n
+
+    assert freeze(get)() == ([1, 2], [3])
+    return get
 
 
 def a_bound_method():
@@ -144,7 +153,7 @@ SCENARIOS = [
     a_class_with_methods,
     a_tower_of_classes,
     a_closure,
-    a_closure_that_was_called,
+    a_function_that_was_called,
     a_bound_method,
 ]
 
@@ -152,17 +161,17 @@ SCENARIOS = [
 @pytest.mark.parametrize("make", SCENARIOS)
 def test_dropping_a_graph_reclaims_all_of_it(make):
     freeze(make())  # the names in its code stay: the running code owns them
-    before = _stats()
+    before = frozen_now()
     value = freeze(make())
-    assert _stats()["frozen_objects"] > before["frozen_objects"]
+    assert frozen_now()["frozen_objects"] > before["frozen_objects"]
     del value
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 @pytest.mark.parametrize("make", SCENARIOS)
 def test_one_reference_into_a_graph_keeps_what_it_reaches(make):
     freeze(make())
-    before = _stats()
+    before = frozen_now()
     kept = None
     value = freeze(make())
     for part in gc.get_referents(value):
@@ -173,7 +182,7 @@ def test_one_reference_into_a_graph_keeps_what_it_reaches(make):
     assert repr(kept) == description
     assert is_frozen(kept)
     del kept
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 def test_a_weak_reference_sees_the_end_at_once():
@@ -209,6 +218,25 @@ def test_a_reference_taken_from_inside_keeps_the_cycle_alive():
     assert gone() is None
 
 
+def test_a_recursive_function_that_was_called_is_reclaimed_once_it_is_idle():
+    def outer():
+        def countdown(n):
+            return n and countdown(n - 1)
+
+        return countdown
+
+    freeze(outer())
+    before = frozen_now()
+    countdown = freeze(outer())
+    assert countdown(10) == 0
+    gone = weakref.ref(countdown)
+    del countdown
+    gc.collect()
+    gc.collect()
+    assert gone() is None
+    assert frozen_now() == before
+
+
 def test_parts_shared_with_a_living_graph_stay():
     shared = Node("shared")
     left, right = Node(shared), Node(shared)
@@ -223,23 +251,23 @@ def test_parts_shared_with_a_living_graph_stay():
 
 
 def test_a_mutable_object_may_hold_frozen_ones():
-    before = _stats()
+    before = frozen_now()
     holder = [freeze([n, [n]]) for n in range(1000, 1100)]
-    assert _stats()["frozen_objects"] > before["frozen_objects"]
+    assert frozen_now()["frozen_objects"] > before["frozen_objects"]
     holder.clear()
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 # ---- Depth and size --------------------------------------------------------
 
 
 def test_a_list_nested_a_million_deep_freezes_and_is_released():
-    before = _stats()
+    before = frozen_now()
     root = []
     for _ in range(1_000_000):
         root = [root]
     freeze(root)
-    assert _stats()["frozen_objects"] == before["frozen_objects"] + 1_000_001
+    assert frozen_now()["frozen_objects"] == before["frozen_objects"] + 1_000_001
     inner = root
     for _ in range(999_999):
         inner = inner[0]
@@ -248,11 +276,11 @@ def test_a_list_nested_a_million_deep_freezes_and_is_released():
         inner.append(1)
     del inner
     del root
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 def test_instances_linked_a_million_deep_freeze_and_are_released():
-    before = _stats()
+    before = frozen_now()
     last = None
     for _ in range(1_000_000):
         node = Slotted()
@@ -262,21 +290,21 @@ def test_instances_linked_a_million_deep_freeze_and_are_released():
     gone = weakref.ref(last)
     del last, node
     assert gone() is None
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 def test_tuples_and_dicts_nested_a_million_deep_freeze_and_are_released():
-    before = _stats()
+    before = frozen_now()
     root = ()
     for n in range(1_000_000):
         root = (root,) if n % 2 else {0: root}
     freeze(root)
     del root
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 def test_a_cycle_of_a_million_nodes_is_one_component_and_is_released():
-    before = _stats()
+    before = frozen_now()
     first = last = []
     for _ in range(999_999):
         following = []
@@ -284,18 +312,18 @@ def test_a_cycle_of_a_million_nodes_is_one_component_and_is_released():
         last = following
     last.append(first)
     freeze(last)
-    during = _stats()
+    during = frozen_now()
     assert during["frozen_objects"] == before["frozen_objects"] + 1_000_000
     assert during["components"] == before["components"] + 1
     del first, following
     assert last[0][0] is not last
-    assert _stats() == during
+    assert frozen_now() == during
     del last
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 def test_many_small_cycles_are_released():
-    before = _stats()
+    before = frozen_now()
     rings = []
     for _ in range(200_000):
         ring = []
@@ -303,13 +331,13 @@ def test_many_small_cycles_are_released():
         rings.append(ring)
     del ring
     freeze(rings)
-    assert _stats()["components"] == before["components"] + 200_000
+    assert frozen_now()["components"] == before["components"] + 200_000
     del rings
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 def test_a_dense_component_is_released():
-    before = _stats()
+    before = frozen_now()
     nodes = [[] for _ in range(500)]
     for node in nodes:
         node.extend(nodes)
@@ -318,7 +346,7 @@ def test_a_dense_component_is_released():
     del nodes, node
     assert len(kept[3][4][5]) == 500
     del kept
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 # ---- Reference counts ------------------------------------------------------
@@ -339,11 +367,12 @@ def test_the_count_of_a_member_of_a_cycle_is_what_comes_from_outside():
     first, second = [], []
     first.append(second)
     second.append(first)
-    alone = sys.getrefcount([])
+    alone = []
+    held_once = sys.getrefcount(alone)
     freeze(first)
-    assert sys.getrefcount(first) == sys.getrefcount(second) == alone + 1
+    assert sys.getrefcount(first) == sys.getrefcount(second) == held_once
     more = (first, first)
-    assert sys.getrefcount(first) == alone + 3
+    assert sys.getrefcount(first) == held_once + 2
     del more
 
 
@@ -439,7 +468,7 @@ def test_an_object_resurrected_by_its_finalizer_lives_on(finalizing):
 def test_a_cycle_resurrected_by_a_finalizer_is_mutable_and_collected_as_usual(finalizing):
     first, second = finalizing.Resurrected(), Node()
     first.other, second.parts = second, [first]
-    before = _stats()
+    before = frozen_now()
     freeze(first)
     del first, second
     (saved,) = finalizing.log.entries
@@ -448,7 +477,7 @@ def test_a_cycle_resurrected_by_a_finalizer_is_mutable_and_collected_as_usual(fi
     saved.note = "mutable again"
     saved.other.parts.append("mutable again")
     assert gc.is_tracked(saved)
-    assert _stats()["components"] <= before["components"] + 1
+    assert frozen_now()["components"] <= before["components"] + 1
     gone = weakref.ref(saved)
     finalizing.log.entries.clear()
     del saved
@@ -517,7 +546,7 @@ def test_weak_reference_callbacks_of_a_cycle_run_once():
 def test_weak_dictionaries_follow_frozen_keys_and_values():
     keys, values = weakref.WeakKeyDictionary(), weakref.WeakValueDictionary()
     node = freeze(Node())
-    keys[node] = values["node"] = node
+    keys[node], values["node"] = 1, node
     assert (len(keys), len(values)) == (1, 1)
     del node
     assert (len(keys), len(values)) == (0, 0)
@@ -548,7 +577,7 @@ def test_the_collector_never_sees_frozen_objects():
 
 
 def test_the_collector_reclaims_mutable_cycles_that_hold_frozen_parts():
-    before = _stats()
+    before = frozen_now()
     part = freeze([Node()])
     gone = weakref.ref(part[0])
     ring = [part]
@@ -557,7 +586,7 @@ def test_the_collector_reclaims_mutable_cycles_that_hold_frozen_parts():
     assert gone() is not None
     gc.collect()
     assert gone() is None
-    assert _stats() == before
+    assert frozen_now() == before
 
 
 def test_frozen_objects_alive_at_exit_do_no_harm(run_python):

@@ -65,10 +65,10 @@ def test_a_deep_copy_of_a_frozen_graph_is_mutable_and_the_same(blueprint):
     kinds = {"cell", "bound method", "class", "made instance"}
     assume(kinds.isdisjoint(blueprint.kinds))  # copy.deepcopy shares these, or cannot copy them
     nodes = build(blueprint)
-    before = shape(nodes)
+    expected = shape(copy.deepcopy(build(blueprint)))
     freeze(nodes)
     duplicate = copy.deepcopy(nodes)
-    assert shape(duplicate) == before
+    assert shape(duplicate) == expected
     for node, kind in zip(duplicate, blueprint.kinds, strict=True):
         if kind not in IMMUTABLE_KINDS:
             assert not is_frozen(node)
@@ -106,7 +106,7 @@ def test_one_kept_node_keeps_what_it_reaches_and_nothing_else(blueprint, data):
     freeze(*nodes)
     kept = nodes[number]
     expected = shape([kept])
-    reached = closure([kept]).keys()
+    reached = set(closure([kept]))
     weak = [(id(node) in reached, weakref.ref(node)) for node in nodes if weak_referenceable(node)]
     del nodes
     assert [reference() is not None for _, reference in weak] == [stays for stays, _ in weak]
@@ -133,7 +133,7 @@ def test_nodes_may_be_dropped_in_any_order(blueprint, data):
     del nodes
     for number in order:
         del held[number]
-        reached = closure(held.values()).keys()
+        reached = set(closure(held.values()))
         for reference in weak.values():
             assert reference() is None or id(reference()) in reached
     assert _stats() == before
@@ -162,13 +162,14 @@ def test_a_graph_may_be_frozen_in_parts(first, second, data):
 @given(blueprints(), st.data())
 def test_a_refusal_leaves_everything_as_it_was(blueprint, data):
     nodes = build(blueprint)
-    culprit = (number for number in [1])
     places = [number for number, kind in enumerate(blueprint.kinds) if kind in ("list", "names")]
     assume(places)
-    nodes[data.draw(st.sampled_from(places))].append(culprit)
     objects = list(closure(nodes).values())
+    culprit = (number for number in [1])
+    nodes[data.draw(st.sampled_from(places))].append(culprit)
     expected, counts = shape(nodes), reference_counts(objects)
-    tracked, frozen = [gc.is_tracked(each) for each in objects], [is_frozen(each) for each in objects]
+    frozen = [is_frozen(each) for each in objects]  # first: it marks shallow immutables
+    tracked = [gc.is_tracked(each) for each in objects]
     with pytest.raises(NotFreezableError) as raised:
         freeze(nodes)
     assert raised.value.obj is culprit

@@ -145,6 +145,11 @@ def test_a_cycle_is_one_component_with_a_record():
     assert immutable._stats() == before
 
 
+def test_memory_comes_from_an_allocator_that_any_interpreter_may_return_it_to(run_python):
+    name = run_python("import _testinternalcapi; print(_testinternalcapi.pymem_getallocatorsname())").strip()
+    assert name.removesuffix("_debug") == "mimalloc"
+
+
 # ---- register_freezable ----------------------------------------------------
 
 

@@ -29,7 +29,8 @@ def main():
             print(f"{patch.name:<44} {len(patch.changes):>4} files  {patch.added:>5} added  {patch.removed:>5} removed")
     files = sum(len(patch.changes) for patch in patches)
     added, removed = sum(patch.added for patch in patches), sum(patch.removed for patch in patches)
-    print(f"{f'all {len(patches)} patches apply without fuzz':<44} {files:>4} files  {added:>5} added  {removed:>5} removed")
+    title = f"all {len(patches)} patches apply without fuzz"
+    print(f"{title:<44} {files:>4} files  {added:>5} added  {removed:>5} removed")
 
 
 if __name__ == "__main__":

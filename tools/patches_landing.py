@@ -30,8 +30,8 @@ class GitRef:
     def __init__(self, git_dir, ref):
         self.git = ["git", f"--git-dir={git_dir}"]
         self.ref = ref
-        found = subprocess.run([*self.git, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"], capture_output=True)
-        if found.returncode:
+        command = [*self.git, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"]
+        if subprocess.run(command, capture_output=True).returncode:
             raise Failure(f"{git_dir} has no commit named {ref}")
         version = re.search(r'PY_VERSION\s+"(.*)"', self.read("Include/patchlevel.h") or "")
         self.title = f"{ref} (CPython {version[1] if version else 'of unknown version'})"
@@ -69,7 +69,7 @@ def land(patches, source, only_headers=False):
                     report, lost = ("EXISTS ALREADY" if new_file else "NO SUCH FILE"), lost + 1
                 print(f"{patch.name}  {name}: {report}")
                 continue
-            for number, (hunk, line) in enumerate(zip(hunks, series.place(hunks, text)), start=1):
+            for number, (hunk, line) in enumerate(zip(hunks, series.place(hunks, text), strict=True), start=1):
                 if line is None:
                     report, lost = f"DOES NOT APPLY (made for line {hunk.start})", lost + 1
                 elif line == hunk.start:

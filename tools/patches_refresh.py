@@ -16,7 +16,9 @@ from layout import OVERLAY, PATCHES, PRISTINE, Failure, run_tool, shown
 
 
 def ours_or_generated(name):
-    return name in series.REGENERATED or any(name == place or name.startswith(place + "/") for place in OVERLAY.values())
+    return name in series.REGENERATED or any(
+        name == place or name.startswith(place + "/") for place in OVERLAY.values()
+    )
 
 
 def ignored_by_git(root, names):
@@ -73,7 +75,9 @@ def main():
     for patch in patches:
         owned = [name for name in patch.owned if name in differing]
         if unchanged := [name for name in patch.owned if name not in differing]:
-            print(f"{patch.name}: unchanged in the tree, though listed in Files: {', '.join(unchanged)}", file=sys.stderr)
+            print(
+                f"{patch.name}: unchanged in the tree, though listed in Files: {', '.join(unchanged)}", file=sys.stderr
+            )
         text = patch.header.rstrip("\n") + "\n\n" + "".join(file_diff(name, root) for name in owned)
         if text != patch.path.read_text():
             patch.path.write_text(text)

@@ -1,4 +1,4 @@
-"""Makes the generated files of a CPython source tree anew: the interpreter loop with its tables, and the static strings.
+"""Makes the generated files of a CPython source tree anew: the interpreter loop, its tables, the static strings.
 
 usage: regenerate.py TREE
 

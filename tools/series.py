@@ -158,8 +158,9 @@ def apply(patch, root):
     if not patch.changes:
         return
     result = subprocess.run(
-        ["patch", "-p1", "--fuzz=0", "--batch", "--forward", "--no-backup-if-mismatch", "--silent", "-d", root],
-        stdin=open(patch.path),
+        ["patch", "-p1", "--fuzz=0", "--batch", "--forward", "--no-backup-if-mismatch", "--silent"],
+        cwd=root,
+        input=patch.path.read_text(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

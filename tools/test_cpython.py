@@ -31,7 +31,8 @@ TIMEOUT = 1200  # seconds for one test file, of about 10 to 150 that a long one 
 # "0:01:02 load avg: 2.10 mem: 1.2 GiB [ 12/490/1] test_x failed (1 failure)", the parts before the bracket optional.
 _FILE_RESULT = re.compile(
     r"\[ *\d+/\d+(?:/\d+)*\] (?P<file>test\w*(?:\.\w+)*) "
-    r"(?P<result>passed|skipped|failed \(env changed\)|failed|timed out|ran no tests|interrupted|worker non-zero exit code|worker bug)"
+    r"(?P<result>passed|skipped|failed \(env changed\)|failed|timed out|ran no tests|interrupted|"
+    r"worker non-zero exit code|worker bug)"
 )
 # regrtest itself counts a test that left the environment changed as passed.
 _GOOD = {"passed", "skipped", "ran no tests", "failed (env changed)"}
@@ -51,7 +52,7 @@ def listed(path):
 
 
 def run_suite(flavour, tests, excluded=(), title=""):
-    """Runs the suite and returns {"files": {file: result}, "tests": {test: result}}; prints regrtest's closing lines."""
+    """Runs the suite, prints regrtest's closing lines, returns {"files": {name: result}, "tests": {name: result}}."""
     python = BUILD / flavour / "python"
     if not python.exists():
         raise Failure(f"{shown(python)} is not built.")
@@ -61,16 +62,24 @@ def run_suite(flavour, tests, excluded=(), title=""):
     log, junit = scratch / f"{suffix}.log", scratch / f"{suffix}.xml"
     junit.unlink(missing_ok=True)
     jobs = os.environ.get("JOBS") or str(os.cpu_count())
-    command = [python, "-m", "test", f"-j{jobs}", f"--timeout={TIMEOUT}", f"--junit-xml={junit}", f"--tempdir={scratch}"]
+    command = [python, "-m", "test", f"-j{jobs}", f"--timeout={TIMEOUT}", f"--junit-xml={junit}"]
+    command += [f"--tempdir={scratch}"]
     command += [argument for test in excluded for argument in ("--ignore", f"test.{test}.*")] + tests
     # Settings for Python made in the caller's shell would be inherited by the tests, and some fail under some.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    print(f"{flavour}: running CPython's tests{f' ({len(tests)} files)' if tests else ''}, output in {shown(log)}", flush=True)
+    extent = f"{len(tests)} files" if tests else "all files"
+    print(f"{flavour}: running CPython's tests ({extent}), output in {shown(log)}", flush=True)
     with open(log, "w") as output:
         progress = Progress(flavour)
         process = subprocess.Popen(
-            list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", cwd=BUILD / flavour, env=environment,
+            list(map(str, command)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=BUILD / flavour,
+            env=environment,
         )
         lines = []
         for line in process.stdout:
@@ -125,7 +134,7 @@ def read_junit(path):
 
 
 def differences(patched, stock):
-    """[(name, result in stock, result in patched)] over files and tests; a test of a file that differs counts itself."""
+    """[(name, result in stock, result in patched)] of test files, and of the tests in them, that differ."""
     found = []
     for kind in ("files", "tests"):
         for name in sorted(patched[kind].keys() | stock[kind].keys()):

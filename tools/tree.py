@@ -15,7 +15,7 @@ _SKIPPED_SUFFIXES = (".pyc", ".orig", ".rej", ".new")
 
 
 def files(root):
-    """Relative paths (with '/') of the source files below root, sorted; editor and interpreter leavings are no source."""
+    """Relative paths of the source files below root, sorted; what editors and interpreters leave is no source."""
     found = []
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if name not in _SKIPPED_FOLDERS]

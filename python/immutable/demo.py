@@ -156,6 +156,12 @@ def most_frequent(index: Index) -> str:
     return max(index, key=lambda word: len(index[word]))
 
 
+def frozen_now() -> dict[str, int]:
+    """What is frozen in this process, and the memory that records it take."""
+    stats = _stats()
+    return {name: stats[name] for name in ("frozen_objects", "components", "record_bytes")}
+
+
 def resident_bytes() -> int:
     """Memory of this process that is in RAM, as the kernel counts it."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -293,10 +299,10 @@ def run(limit: int | None) -> bool:
     # The class outlives the index, and its frozen parts with it. So it is
     # frozen first, and what is counted from here on is the index alone.
     freeze(Position)
-    baseline = _stats()
+    baseline = frozen_now()
     full_resident = settled_resident_bytes()
     freeze_seconds = seconds(freeze, index)
-    frozen_objects = _stats()["frozen_objects"] - baseline["frozen_objects"]
+    frozen_objects = frozen_now()["frozen_objects"] - baseline["frozen_objects"]
 
     print("Frozen")
     row("objects frozen", f"{frozen_objects:,}")
@@ -314,13 +320,14 @@ def run(limit: int | None) -> bool:
     drop_start = time.perf_counter()
     del index
     drop_seconds = time.perf_counter() - drop_start
-    returned = _stats() == baseline
+    left = frozen_now()
     dropped_resident = settled_resident_bytes()
 
     print("Dropped")
     row("time to release", f"{drop_seconds * 1e3:,.1f} ms")
-    left = _stats()["frozen_objects"] - baseline["frozen_objects"]
-    row("frozen objects left of the index", f"{left:,}", returned)
+    returned = left == baseline
+    row("frozen objects left of the index", f"{left['frozen_objects'] - baseline['frozen_objects']:,}", returned)
+    row("bytes of component records left", f"{left['record_bytes'] - baseline['record_bytes']:,}", returned)
     row("resident, before the index", megabytes(empty_resident))
     row("resident, with the index", megabytes(full_resident))
     row("resident, after it was dropped", megabytes(dropped_resident))

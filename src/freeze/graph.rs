@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
@@ -80,7 +81,12 @@ pub struct Graph<'a> {
     dropped: Vec<Object>,
     gc_heap_size: *mut isize,
     frozen: usize,
+    /// The dicts of `builtins` and `sys`, without which nothing runs.
+    vital: [Object; 2],
 }
+
+const VITAL: &str = "it is the namespace of a module that the interpreter itself needs: \
+    freeze a copy, or refer to the module";
 
 impl<'a> Graph<'a> {
     /// A heap for one freeze in the running interpreter.
@@ -100,6 +106,8 @@ impl<'a> Graph<'a> {
             // SAFETY: the caller's.
             gc_heap_size: unsafe { ffi::imm_gc_heap_size() },
             frozen: 0,
+            // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
+            vital: unsafe { [c"builtins", c"sys"].map(|name| module_dict(name)) },
         }
     }
 
@@ -188,6 +196,7 @@ impl<'a> Graph<'a> {
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::new(AS_PROXY)))
                 }
+                Treatment::Container if self.vital.contains(&op) => Err(Stop::Refused(Refusal::Stateful(VITAL))),
                 Treatment::Container => self.prepare(op, ty).map(|()| self.enter(op)),
                 Treatment::Function => self.prepare_function(op).map(|()| self.enter(op)),
                 Treatment::Explicit if is_root => self.prepare(op, ty).map(|()| self.enter(op)),
@@ -280,6 +289,16 @@ impl<'a> Graph<'a> {
             self.detached.insert(op, parts);
         }
         Ok(())
+    }
+}
+
+/// The dict of an imported module, or null.
+unsafe fn module_dict(name: &CStr) -> Object {
+    // SAFETY: sys.modules holds the module.
+    unsafe {
+        let modules = ffi::PyImport_GetModuleDict();
+        let module = ffi::PyDict_GetItemString(modules, name.as_ptr());
+        if module.is_null() { module } else { ffi::PyModule_GetDict(module) }
     }
 }
 

@@ -18,9 +18,21 @@ use crate::object::header::{self, Object, Type};
 pub unsafe fn describe(route: &[Object]) -> String {
     // SAFETY: the caller's.
     unsafe {
-        let expression = route
-            .windows(2)
-            .fold(String::from("root"), |expression, step| extend(&expression, step[0], step[1]));
+        let mut expression = String::from("root");
+        let mut rest = route;
+        while let [parent, child, ..] = *rest {
+            rest = &rest[1..];
+            // Through the dict of an instance to an attribute.
+            if let Some(&value) = rest.get(1)
+                && is_instance_dict(parent, child)
+                && let Some(name) = key_of(child, value)
+            {
+                expression = select(&expression, &name);
+                rest = &rest[1..];
+            } else {
+                expression = extend(&expression, parent, child);
+            }
+        }
         ffi::PyErr_Clear();
         expression
     }
@@ -40,12 +52,29 @@ unsafe fn extend(expression: &str, parent: Object, child: Object) -> String {
         } else if is(parent, &raw mut ffi::PySet_Type) || is(parent, &raw mut ffi::PyFrozenSet_Type) {
             position(parent, child).map(|i| format!("[*{expression}][{i}]"))
         } else {
-            attribute(parent, child).map(|name| format!("{expression}.{name}"))
+            attribute(parent, child).map(|name| select(expression, &name))
         };
         found
             .or_else(|| (child == ty.cast()).then(|| format!("type({expression})")))
             .or_else(|| referent(parent, child).map(|i| format!("gc.get_referents({expression})[{i}]")))
             .unwrap_or_else(|| format!("<part of {expression}>"))
+    }
+}
+
+/// The attribute of that name: not every name in an instance's dict can be
+/// written after a dot.
+fn select(expression: &str, name: &str) -> String {
+    const KEYWORDS: &str = " False None True and as assert async await break class continue def del \
+        elif else except finally for from global if import in is lambda nonlocal not or pass raise \
+        return try while with yield ";
+    let identifier = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && !KEYWORDS.contains(&format!(" {name} "));
+    if identifier {
+        format!("{expression}.{name}")
+    } else {
+        format!("{expression}.__dict__[{name:?}]")
     }
 }
 
@@ -86,6 +115,29 @@ unsafe fn item(expression: &str, dict: Object, child: Object) -> Option<String> 
                 return Some(format!("[*{expression}][{n}]"));
             }
             n += 1;
+        }
+        None
+    }
+}
+
+unsafe fn is_instance_dict(parent: Object, child: Object) -> bool {
+    // SAFETY: as `describe`.
+    unsafe {
+        header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_MANAGED_DICT)
+            && edges::managed_dict(parent) == child
+    }
+}
+
+/// The string under which `dict` holds `child`.
+unsafe fn key_of(dict: Object, child: Object) -> Option<String> {
+    // SAFETY: as `describe`.
+    unsafe {
+        let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        while ffi::PyDict_Next(dict, &mut place, &mut key, &mut value) != 0 {
+            if value == child && is(key, &raw mut ffi::PyUnicode_Type) {
+                ffi::Py_IncRef(key);
+                return text_of(key);
+            }
         }
         None
     }

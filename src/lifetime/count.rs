@@ -146,7 +146,8 @@ pub fn increment_member(word: &AtomicU32, live: &AtomicUsize) {
     let mut seen = word.load(Ordering::Relaxed);
     // Not a bare addition: it could pass through zero without having added to the record first.
     // Acquire: pairs with the Release of the increment from zero (`settle`). The unit that was added for this member
-    // is then in the record before anything that this thread takes away from it later.
+    // is then in the record before anything that this thread takes away from it later. No schedule that loom finds
+    // goes wrong without it, but then the invariant would rest on what every other thread holds; on x86-64 it is free.
     if raise_from_above_zero(word, &mut seen, Ordering::Acquire) == Raise::AtZero {
         increment_member_from_zero(word, live);
     }

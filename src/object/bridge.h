@@ -12,6 +12,7 @@
 #include "pycore_dict.h"
 #include "pycore_function.h"
 #include "pycore_gc.h"
+#include "pycore_lazyimportobject.h"
 #include "pycore_moduleobject.h"
 #include "pycore_object.h"
 

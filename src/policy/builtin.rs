@@ -57,8 +57,11 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"operator.itemgetter", Nature::Container),
     (c"operator.methodcaller", Nature::Container),
     (c"_immutable.InterpreterLocal", Nature::Container),
-    // The registry and caches of an abstract base class: see DIFFERENCES.md.
+    // Registries and caches, and what synchronises threads, go on working for
+    // the interpreter that made them.
     (c"_abc._abc_data", Nature::Proxy),
+    (c"functools._lru_cache_wrapper", Nature::Proxy),
+    (c"lazy_import", Nature::Proxy),
     (c"_thread.lock", Nature::Proxy),
     (c"_thread.RLock", Nature::Proxy),
     (c"_thread._local", Nature::Proxy),

@@ -29,8 +29,7 @@ Make objs, and everything they reach, immutable in place; return the first.
 All or nothing: if any object that is reached cannot be frozen, nothing has
 changed and NotFreezableError says which one, and by which path. Freezing is
 for ever. Functions are detached from their module: the globals that their code
-names are frozen with them, and later rebinding in the module is not seen.
-With no argument, returns None.";
+names are frozen with them, and later rebinding in the module is not seen.";
 
 const IS_FROZEN_DOC: &std::ffi::CStr = c"is_frozen(obj, /)
 --
@@ -67,9 +66,11 @@ unsafe extern "C" fn freeze(_: Object, args: *const Object, n: isize) -> Object 
     // SAFETY: METH_FASTCALL.
     unsafe {
         if n == 0 {
-            let none = &raw mut ffi::_Py_NoneStruct;
-            ffi::Py_IncRef(none);
-            return none;
+            ffi::PyErr_SetString(
+                ffi::PyExc_TypeError,
+                c"freeze() takes at least one object".as_ptr(),
+            );
+            return ptr::null_mut();
         }
         if capi::PyImmutable_Freeze(args, n) < 0 {
             return ptr::null_mut();

@@ -233,8 +233,42 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
             ffi::Py_DecRef(globals);
             return None;
         }
+        if resolve_lazy_imports(globals).is_none() {
+            ffi::Py_DecRef(globals);
+            return None;
+        }
         header::set_flags(globals, header::flags(globals) | header::FROZEN);
         Some(globals)
+    }
+}
+
+/// Imports what was captured before its lazy import had happened (PEP 810):
+/// the globals of a view cannot be filled in later.
+unsafe fn resolve_lazy_imports(globals: Object) -> Option<()> {
+    // SAFETY: a GIL is held. The items are a list of our own, since importing
+    // runs Python code.
+    unsafe {
+        let items = ffi::PyDict_Items(globals);
+        if items.is_null() {
+            return None;
+        }
+        let mut resolved = true;
+        for i in 0..ffi::PyList_Size(items) {
+            let item = ffi::PyList_GetItem(items, i);
+            let lazy = ffi::PyTuple_GetItem(item, 1);
+            if header::type_of(lazy) != &raw mut ffi::PyLazyImport_Type {
+                continue;
+            }
+            let value = ffi::PyObject_CallMethod(lazy, c"resolve".as_ptr(), ptr::null());
+            resolved = !value.is_null()
+                && ffi::PyDict_SetItem(globals, ffi::PyTuple_GetItem(item, 0), value) == 0;
+            ffi::Py_DecRef(value);
+            if !resolved {
+                break;
+            }
+        }
+        ffi::Py_DecRef(items);
+        resolved.then_some(())
     }
 }
 
