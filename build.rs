@@ -30,16 +30,13 @@ mod cpython {
              CPython tree; `make` sets it",
         );
         let flags: Vec<&str> = flags.split_whitespace().collect();
-        for dir in flags.iter().filter_map(|flag| flag.strip_prefix("-I")) {
-            println!("cargo::rerun-if-changed={dir}/pyconfig.h");
-        }
 
         let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
         bindgen::Builder::default()
             .header(BRIDGE_HEADER)
             .clang_args(&flags)
             .allowlist_file(".*/bridge\\.h")
-            .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|Module)Object|PyWeakReference")
+            .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|Module)Object|PyWeakReference|PyByteArrayObject|PyMemoryViewObject|_PyManagedBufferObject")
             .allowlist_var("PyLazyImport_Type")
             .allowlist_type("PyCFunctionObject|PyDictKeysObject|PyDictValues|PyGC_Head|_PyCoCached")
             .allowlist_type("PyDictKeyEntry|PyDictUnicodeEntry|PyImmutable_Policy|DictKeysKind")
@@ -50,7 +47,7 @@ mod cpython {
             .layout_tests(false)
             .derive_debug(false)
             .generate_comments(false)
-            .parse_callbacks(Box::new(bindgen::CargoCallbacks::new().rerun_on_header_files(false)))
+            .parse_callbacks(Box::new(bindgen::CargoCallbacks::new().rerun_on_header_files(true)))
             .generate()
             .expect("bindgen could not read CPython's headers")
             .write_to_file(out.join("cpython.rs"))

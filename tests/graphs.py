@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from immutable import _stats
+
 # These have no methods: a function reaches its module, and from there everything.
 
 
@@ -137,6 +139,16 @@ def build(blueprint):
     for kind, node, targets in zip(blueprint.kinds, nodes, blueprint.edges, strict=True):
         _fill(kind, node, [nodes[target] for target in targets])
     return nodes
+
+
+def frozen_now():
+    """How much is frozen in this process; local views come and go with calls and collections.
+
+    The interpreter's cache of attribute lookups holds the names, frozen ones
+    too, until other lookups push them out: so it is emptied first.
+    """
+    sys._clear_internal_caches()
+    return {name: number for name, number in _stats().items() if name != "local_views"}
 
 
 # ---- The model -------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_the_object_itself_refuses(name, refusing):
 
 
 @every_refusal
-def test_a_refusal_leaves_every_object_as_it_was(name, refusing):
+def test_a_refusal_leaves_every_object_as_it_was(name, refusing, without_collector):
     root = a_graph(refusing)
     objects = reachable(root)
     frozen = [is_frozen(each) for each in objects]

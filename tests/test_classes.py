@@ -4,7 +4,9 @@ import abc
 import collections
 import dataclasses
 import enum
+import functools
 import gc
+import threading
 import typing
 from dataclasses import dataclass, field
 
@@ -729,6 +731,38 @@ def test_annotations_of_a_frozen_class_do_not_extend_the_reach(module):
     assert m.Holder.__annotations__ == {"attribute": m.Mentioned}
     assert m.Holder.method.__annotations__["other"] is m.Mentioned
     assert not is_frozen(m.Mentioned)
+
+
+# ---- What stays mutable inside a frozen object ------------------------------
+
+
+def test_locks_and_thread_locals_inside_a_frozen_object_keep_working():
+    class Guarded:
+        def __init__(self):
+            self.lock, self.reentrant, self.local = threading.Lock(), threading.RLock(), threading.local()
+
+        def use(self):
+            with self.lock, self.reentrant, self.reentrant:
+                self.local.items = [1]
+                self.local.items.append(2)
+                return self.lock.locked(), self.local.items
+
+    guarded = freeze(Guarded())
+    assert guarded.use() == (True, [1, 2])
+    assert not guarded.lock.locked()
+    with pytest.raises(MutationError):
+        guarded.lock = None
+
+
+def test_cached_methods_of_a_frozen_class_keep_their_cache():
+    class Slow:
+        @functools.lru_cache  # noqa: B019 - the test drops the class
+        def work(self, number):
+            return [number]
+
+    slow = freeze(Slow())
+    assert slow.work(1) is slow.work(1)
+    assert slow.work.cache_info().hits == 1
 
 
 # ---- Together with the rest of the language --------------------------------

@@ -1,5 +1,7 @@
 """`python -m immutable.demo` does the main job on the standard library."""
 
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -46,6 +48,23 @@ def test_it_shows_that_the_memory_came_back(output):
 def test_it_compares_with_pickle_in_the_same_run(output):
     for label in "time to freeze", "time to pickle and unpickle", "ratio":
         assert re.search(rf"{label}\s+[\d,.]+ ", output)
+
+
+def test_it_shows_a_progress_bar_on_a_terminal():
+    terminal, screen = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "immutable.demo", "--files", "3"],
+            stdout=subprocess.DEVNULL,
+            stderr=screen,
+            check=True,
+            timeout=300,
+        )
+        shown = os.read(terminal, 1 << 16).decode()
+    finally:
+        os.close(screen)
+        os.close(terminal)
+    assert re.search(r"parsing \[#{40}\] 3/3", shown)
 
 
 def test_the_index_finds_identifiers_where_they_stand(tmp_path):

@@ -246,6 +246,21 @@ def test_standard_modules_can_be_used(module):
     assert m.render(2.5) == '[2, "a/b"]'
 
 
+def test_a_lazily_imported_module_can_be_used(module):
+    module("value = 1", name="imported_lazily_by_test")
+    m = module("""
+        lazy import imported_lazily_by_test
+        lazy from imported_lazily_by_test import value
+
+        def read():
+            return imported_lazily_by_test.value, value
+    """)
+    freeze(m.read)
+    assert m.read() == (1, 1)
+    sys.modules["imported_lazily_by_test"].value = 2
+    assert m.read()[0] == 2
+
+
 def test_importing_inside_a_frozen_function_works(module):
     module("VALUE = [1]", name="imported_late_by_test")
     m = module("""

@@ -6,8 +6,9 @@ import types
 import weakref
 
 import pytest
+from graphs import frozen_now
 
-from immutable import MutationError, _stats, freeze, is_frozen
+from immutable import MutationError, freeze, is_frozen
 
 pytestmark = pytest.mark.usefixtures("without_collector")
 
@@ -22,11 +23,6 @@ class Slotted:
 
 
 freeze(Node, Slotted)
-
-
-def frozen_now():
-    """The frozen objects of this process; views come and go with calls and collections."""
-    return {name: number for name, number in _stats().items() if name != "local_views"}
 
 
 def a_list():

@@ -4,6 +4,7 @@ import gc
 import sys
 import threading
 import types
+import weakref
 
 import pytest
 
@@ -60,20 +61,19 @@ def test_a_list_frozen_by_the_iterator_that_extends_it():
     assert 3 not in victim
 
 
-def test_a_list_frozen_by_its_sort_key():
+def test_a_list_cannot_be_frozen_while_it_is_sorted():
     victim = [[3], [1], [2]]
 
     def key(item):
-        if not is_frozen(victim):
-            freeze(victim)
+        freeze(victim)
         return item
 
-    with pytest.raises((MutationError, ValueError)):
+    with pytest.raises(NotFreezableError):
         victim.sort(key=key)
-    assert is_frozen(victim)
-    assert all(map(is_frozen, victim))
-    with pytest.raises(MutationError):
-        victim.append(1)
+    assert not is_frozen(victim)
+    assert victim == [[3], [1], [2]]
+    victim.sort()
+    assert freeze(victim) == [[1], [2], [3]]
 
 
 def test_a_list_frozen_while_it_is_compared_and_removed_from():
@@ -172,14 +172,25 @@ def test_a_bytearray_frozen_by_the_items_that_extend_it():
     assert victim == b"a"
 
 
-def test_a_bytearray_frozen_while_a_view_of_it_is_out():
+def test_a_bytearray_cannot_be_frozen_while_a_view_outside_could_write_to_it():
     victim = bytearray(b"abc")
     view = memoryview(victim)
+    with pytest.raises(NotFreezableError):
+        freeze(victim)
+    view[0] = ord("x")
+    view.release()
     freeze(victim)
+    assert victim == b"xbc"
+
+
+def test_a_bytearray_and_its_views_may_freeze_together():
+    victim = bytearray(b"abc")
+    view = memoryview(victim)[1:]
+    freeze([victim, view])
     with pytest.raises((MutationError, TypeError)):
         view[0] = 0
     assert victim == b"abc"
-    view.release()
+    assert view == b"bc"
 
 
 def test_an_instance_frozen_by_the_value_that_is_assigned_to_it():
@@ -372,14 +383,14 @@ def test_an_object_frozen_by_its_own_finalizer(module):
     late.me = late
     del late
     late = m.Late()
+    gone = weakref.ref(late)
     del late
     gc.collect()
     assert m.log.seen == [True, True]
+    assert gone() is None
 
 
 def test_freezing_inside_a_weak_reference_callback():
-    import weakref
-
     class Node:
         pass
 

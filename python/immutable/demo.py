@@ -14,7 +14,6 @@ The exit status is 0 only if all of that held.
 import argparse
 import ast
 import copy
-import gc
 import hashlib
 import operator
 import os
@@ -168,17 +167,15 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def settled_resident_bytes() -> int:
-    """The same, once the allocator has had time to hand free pages back.
+def with_eager_allocator() -> None:
+    """Starts this program again with an allocator that returns free pages at once.
 
-    mimalloc returns pages some milliseconds after they became free, when it is
-    next called.
+    By default mimalloc keeps them for reuse, and resident memory would not tell
+    what is in use from what is free.
     """
-    for _ in range(10):
-        time.sleep(0.02)
-        [bytearray(1 << 12) for _ in range(64)].clear()
-        gc.collect()
-    return resident_bytes()
+    if "MIMALLOC_PURGE_DELAY" not in os.environ:
+        os.environ["MIMALLOC_PURGE_DELAY"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def seconds[T](action: Callable[[T], object], argument: T) -> float:
@@ -277,7 +274,7 @@ def row(label: str, value: str, held: bool | None = None) -> None:
 
 def run(limit: int | None) -> bool:
     library = standard_library()
-    empty_resident = settled_resident_bytes()
+    empty_resident = resident_bytes()
     build_start = time.perf_counter()
     index, parsed = build_index(library, source_files(library, limit))
     build_seconds = time.perf_counter() - build_start
@@ -300,7 +297,7 @@ def run(limit: int | None) -> bool:
     # frozen first, and what is counted from here on is the index alone.
     freeze(Position)
     baseline = frozen_now()
-    full_resident = settled_resident_bytes()
+    full_resident = resident_bytes()
     freeze_seconds = seconds(freeze, index)
     frozen_objects = frozen_now()["frozen_objects"] - baseline["frozen_objects"]
 
@@ -321,7 +318,7 @@ def run(limit: int | None) -> bool:
     del index
     drop_seconds = time.perf_counter() - drop_start
     left = frozen_now()
-    dropped_resident = settled_resident_bytes()
+    dropped_resident = resident_bytes()
 
     print("Dropped")
     row("time to release", f"{drop_seconds * 1e3:,.1f} ms")
@@ -340,7 +337,9 @@ def main() -> int:
         description="Freeze an index of the standard library, and show what that does.",
     )
     parser.add_argument("--files", type=int, metavar="N", help="parse only the first N files")
-    return 0 if run(parser.parse_args().files) else 1
+    options = parser.parse_args()
+    with_eager_allocator()
+    return 0 if run(options.files) else 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
 use crate::freeze::run::{self, Value};
-use crate::lifetime::references;
+use crate::lifetime::{references, release};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::policy::Policy;
@@ -44,6 +44,16 @@ pub unsafe extern "C" fn _PyImmutable_DecRef(op: Object) {
 pub unsafe extern "C" fn _PyImmutable_RefcntAdd(op: Object, n: isize) {
     // SAFETY: the caller's.
     unsafe { references::take_many(op, n.unsigned_abs()) }
+}
+
+/// `_PyImmutable_ResurrectEnd`: the frozen branch of `_PyObject_ResurrectEnd`.
+///
+/// # Safety
+/// `op` is frozen and being deallocated; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_ResurrectEnd(op: Object) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { release::end_resurrection(op) })
 }
 
 /// `PyErr_WriteToImmutable`: raises MutationError, returns -1.
@@ -130,10 +140,7 @@ pub unsafe extern "C" fn PyImmutable_RegisterFreezable(ty: Type, policy: c_int) 
     // SAFETY: the caller's.
     unsafe {
         let Some(policy) = Policy::from_number(policy.into()) else {
-            ffi::PyErr_SetString(
-                ffi::PyExc_ValueError,
-                c"policy must be one of the FREEZABLE_ constants".as_ptr(),
-            );
+            ffi::PyErr_SetString(ffi::PyExc_ValueError, c"policy must be one of the FREEZABLE_ constants".as_ptr());
             return -1;
         };
         match interpreter::current() {

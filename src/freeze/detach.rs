@@ -37,10 +37,7 @@ impl Detached {
             if namespace.is_null() {
                 return None;
             }
-            let mut detached = Detached {
-                namespace,
-                closure: ptr::null_mut(),
-            };
+            let mut detached = Detached { namespace, closure: ptr::null_mut() };
             let captured = detached.capture_module(function.func_globals)
                 && (is_annotation_code(function.func_code)
                     || detached.capture_names(function.func_code, function.func_globals))
@@ -69,12 +66,12 @@ impl Detached {
     unsafe fn capture_module(&self, globals: Object) -> bool {
         // SAFETY: as `prepare`.
         unsafe {
-            [c"__name__", c"__package__"]
-                .into_iter()
-                .all(|name| match ffi::PyDict_GetItemString(globals, name.as_ptr()) {
+            [c"__name__", c"__package__"].into_iter().all(|name| {
+                match ffi::PyDict_GetItemString(globals, name.as_ptr()) {
                     value if value.is_null() => true,
                     value => ffi::PyDict_SetItemString(self.namespace, name.as_ptr(), value) == 0,
-                })
+                }
+            })
         }
     }
 
@@ -83,11 +80,9 @@ impl Detached {
         unsafe {
             let mut pending = vec![code.cast::<ffi::PyCodeObject>()];
             while let Some(code) = pending.pop() {
-                let captured = for_each_global_name(code, |name| {
-                    match ffi::PyDict_GetItemWithError(globals, name) {
-                        value if value.is_null() => true,
-                        value => ffi::PyDict_SetItem(self.namespace, name, value) == 0,
-                    }
+                let captured = for_each_global_name(code, |name| match ffi::PyDict_GetItemWithError(globals, name) {
+                    value if value.is_null() => true,
+                    value => ffi::PyDict_SetItem(self.namespace, name, value) == 0,
                 });
                 if !captured {
                     return false;
@@ -136,20 +131,15 @@ pub unsafe fn is_annotation_code(code: Object) -> bool {
 
 /// Calls `visit` with each name that `code` itself may look up among the
 /// globals, until `visit` returns false. Returns false then, or with MemoryError.
-unsafe fn for_each_global_name(
-    code: *mut ffi::PyCodeObject,
-    mut visit: impl FnMut(Object) -> bool,
-) -> bool {
+unsafe fn for_each_global_name(code: *mut ffi::PyCodeObject, mut visit: impl FnMut(Object) -> bool) -> bool {
     // SAFETY: the bytes are ours while we read them; names are borrowed.
     unsafe {
         let bytes = ffi::imm_code_bytes(code.cast());
         if bytes.is_null() {
             return false;
         }
-        let units = std::slice::from_raw_parts(
-            ffi::PyBytes_AsString(bytes).cast::<u8>(),
-            ffi::PyBytes_Size(bytes) as usize,
-        );
+        let units =
+            std::slice::from_raw_parts(ffi::PyBytes_AsString(bytes).cast::<u8>(), ffi::PyBytes_Size(bytes) as usize);
         let mut argument = 0;
         let mut complete = true;
         for unit in units.chunks_exact(2) {
@@ -162,7 +152,8 @@ unsafe fn for_each_global_name(
                 Some(argument >> 1)
             } else if opcode == ffi::imm_op_load_name
                 || opcode == ffi::imm_op_load_from_dict_or_globals
-            {
+                // Captured, so that deleting it is a write to the namespace.
+                || opcode == ffi::imm_op_delete_global {
                 Some(argument)
             } else {
                 None

@@ -20,9 +20,7 @@ use crate::lifetime::headless;
 use crate::lifetime::record::Record;
 use crate::object::edges;
 use crate::object::ffi;
-use crate::object::header::{
-    self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, Type, VISITED,
-};
+use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, Type, VISITED};
 use crate::policy::{self, Refusal, Registry, Treatment};
 
 /// A Python object on the CPython heap.
@@ -83,7 +81,18 @@ pub struct Graph<'a> {
     frozen: usize,
     /// The dicts of `builtins` and `sys`, without which nothing runs.
     vital: [Object; 2],
+    /// The bytearrays that were entered while buffers of them were in use.
+    exporting: Vec<Object>,
+    /// The buffers of the memory views that were entered.
+    buffers: Vec<*mut ffi::_PyManagedBufferObject>,
+    /// Found to refuse only after all was seen.
+    denied: Option<Object>,
 }
+
+/// list.sort() empties the list, and marks it, while it runs.
+const SORTING: &str = "it is being sorted: freeze it when that is done";
+const EXPORTED: &str = "something that is not frozen with it could write through a buffer of it: \
+    release its memory views first";
 
 const VITAL: &str = "it is the namespace of a module that the interpreter itself needs: \
     freeze a copy, or refer to the module";
@@ -108,7 +117,26 @@ impl<'a> Graph<'a> {
             frozen: 0,
             // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
             vital: unsafe { [c"builtins", c"sys"].map(|name| module_dict(name)) },
+            exporting: Vec::new(),
+            buffers: Vec::new(),
+            denied: None,
         }
+    }
+
+    /// The first bytearray that was entered although buffers of it are in use
+    /// outside the graph.
+    pub fn exported_outside(&self) -> Option<Object> {
+        self.exporting.iter().copied().find(|&op| {
+            // SAFETY: the memory views keep their buffers; op is a bytearray.
+            let inside = self.buffers.iter().filter(|&&buffer| unsafe { (*buffer).master.obj } == op).count();
+            // SAFETY: as above.
+            unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > inside as isize }
+        })
+    }
+
+    /// Makes the next search refuse `op`, so that it finds the path to it.
+    pub fn deny(&mut self, op: Object) {
+        self.denied = Some(op);
     }
 
     /// What must follow a commit before any Python code runs again. Returns the
@@ -173,11 +201,7 @@ impl<'a> Graph<'a> {
             }
             let flags = header::flags(op);
             if flags & VISITED != 0 {
-                return Ok(if flags & MEMBER != 0 {
-                    Seen::Visited
-                } else {
-                    Seen::Outside
-                });
+                return Ok(if flags & MEMBER != 0 { Seen::Visited } else { Seen::Outside });
             }
             let ty = header::type_of(op);
             if is_common_leaf(ty) {
@@ -187,8 +211,14 @@ impl<'a> Graph<'a> {
             if self.reach == Reach::ShallowImmutable && !is_shallow_immutable(ty) {
                 return Err(Stop::NotARoot);
             }
+            if self.denied == Some(op) {
+                return Err(Stop::Refused(Refusal::Stateful(EXPORTED)));
+            }
             match self.treatment(ty) {
                 Treatment::Leaf => {
+                    if ty == &raw mut ffi::PyByteArray_Type {
+                        self.prepare_bytearray(op);
+                    }
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::default()))
                 }
@@ -243,6 +273,25 @@ impl<'a> Graph<'a> {
                 self.classes.push(op);
                 return self.drop_cached_annotations(op.cast());
             }
+            if ty != &raw mut ffi::PyByteArray_Type && ffi::PyType_IsSubtype(ty, &raw mut ffi::PyByteArray_Type) != 0 {
+                self.prepare_bytearray(op);
+            }
+            if header::has_feature(ty, ffi::Py_TPFLAGS_LIST_SUBCLASS) && (*op.cast::<ffi::PyListObject>()).allocated < 0
+            {
+                return Err(Stop::Refused(Refusal::Stateful(SORTING)));
+            }
+            if ty == &raw mut ffi::PyDict_Type && ffi::imm_own_values(op.cast()) < 0 {
+                return Err(Stop::Raised);
+            }
+            if ty == &raw mut ffi::PyMemoryView_Type {
+                if (*op.cast::<ffi::PyMemoryViewObject>()).exports > 0 {
+                    return Err(Stop::Refused(Refusal::Stateful(EXPORTED)));
+                }
+                let buffer = (*op.cast::<ffi::PyMemoryViewObject>()).mbuf;
+                if !buffer.is_null() && !self.buffers.contains(&buffer) {
+                    self.buffers.push(buffer);
+                }
+            }
             if ty == &raw mut ffi::PyCode_Type {
                 let code: *mut ffi::PyCodeObject = op.cast();
                 for cached in [
@@ -259,6 +308,13 @@ impl<'a> Graph<'a> {
                 return Ok(());
             }
             Ok(())
+        }
+    }
+
+    unsafe fn prepare_bytearray(&mut self, op: Object) {
+        // SAFETY: op is a bytearray.
+        if unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports } > 0 {
+            self.exporting.push(op);
         }
     }
 
@@ -469,11 +525,7 @@ impl Graph<'_> {
         let parts = self.detached.get(&function)?;
         // SAFETY: a function.
         let fields = unsafe { &*function.cast::<ffi::PyFunctionObject>() };
-        let annotations = if fields.func_annotate.is_null() {
-            fields.func_annotations
-        } else {
-            std::ptr::null_mut()
-        };
+        let annotations = if fields.func_annotate.is_null() { fields.func_annotations } else { std::ptr::null_mut() };
         Some([
             fields.func_code,
             parts.namespace,

@@ -11,59 +11,65 @@ use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 
+/// What a step adds before and behind the expression so far.
+type Step = (&'static str, String);
+
 /// The expression for the last object of `route`, whose first one is `root`.
 ///
 /// # Safety
 /// The caller holds a GIL; the objects are alive, each referring to the next.
 pub unsafe fn describe(route: &[Object]) -> String {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut expression = String::from("root");
-        let mut rest = route;
-        while let [parent, child, ..] = *rest {
-            rest = &rest[1..];
+    let (mut before, mut behind) = (Vec::new(), String::new());
+    let mut rest = route;
+    while let [parent, child, ..] = *rest {
+        rest = &rest[1..];
+        // SAFETY: the caller's.
+        let (prefix, suffix) = unsafe {
             // Through the dict of an instance to an attribute.
             if let Some(&value) = rest.get(1)
                 && is_instance_dict(parent, child)
                 && let Some(name) = key_of(child, value)
             {
-                expression = select(&expression, &name);
                 rest = &rest[1..];
+                select(&name)
             } else {
-                expression = extend(&expression, parent, child);
+                step(parent, child)
             }
-        }
-        ffi::PyErr_Clear();
-        expression
+        };
+        before.push(prefix);
+        behind.push_str(&suffix);
     }
+    // SAFETY: as above.
+    unsafe { ffi::PyErr_Clear() };
+    before.reverse();
+    before.concat() + "root" + &behind
 }
 
-/// The expression for `child`, which `parent`, at `expression`, refers to.
-unsafe fn extend(expression: &str, parent: Object, child: Object) -> String {
+/// From `parent` to `child`, which it refers to.
+unsafe fn step(parent: Object, child: Object) -> Step {
     // SAFETY: as `describe`.
     unsafe {
         let ty = header::type_of(parent);
         let found = if is(parent, &raw mut ffi::PyTuple_Type) || is(parent, &raw mut ffi::PyList_Type) {
-            position(parent, child).map(|i| format!("{expression}[{i}]"))
-        } else if header::has_feature(ty, ffi::Py_TPFLAGS_DICT_SUBCLASS)
-            || is(parent, &raw mut ffi::PyFrozenDict_Type)
+            position(parent, child).map(|i| ("", format!("[{i}]")))
+        } else if header::has_feature(ty, ffi::Py_TPFLAGS_DICT_SUBCLASS) || is(parent, &raw mut ffi::PyFrozenDict_Type)
         {
-            item(expression, parent, child)
+            item(parent, child)
         } else if is(parent, &raw mut ffi::PySet_Type) || is(parent, &raw mut ffi::PyFrozenSet_Type) {
-            position(parent, child).map(|i| format!("[*{expression}][{i}]"))
+            position(parent, child).map(|i| ("[*", format!("][{i}]")))
         } else {
-            attribute(parent, child).map(|name| select(expression, &name))
+            attribute(parent, child).map(|name| select(&name))
         };
         found
-            .or_else(|| (child == ty.cast()).then(|| format!("type({expression})")))
-            .or_else(|| referent(parent, child).map(|i| format!("gc.get_referents({expression})[{i}]")))
-            .unwrap_or_else(|| format!("<part of {expression}>"))
+            .or_else(|| (child == ty.cast()).then(|| ("type(", ")".into())))
+            .or_else(|| referent(parent, child).map(|i| ("gc.get_referents(", format!(")[{i}]"))))
+            .unwrap_or_else(|| ("<part of ", ">".into()))
     }
 }
 
-/// The attribute of that name: not every name in an instance's dict can be
+/// To the attribute of that name: not every name in an instance's dict can be
 /// written after a dot.
-fn select(expression: &str, name: &str) -> String {
+fn select(name: &str) -> Step {
     const KEYWORDS: &str = " False None True and as assert async await break class continue def del \
         elif else except finally for from global if import in is lambda nonlocal not or pass raise \
         return try while with yield ";
@@ -71,11 +77,7 @@ fn select(expression: &str, name: &str) -> String {
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && !KEYWORDS.contains(&format!(" {name} "));
-    if identifier {
-        format!("{expression}.{name}")
-    } else {
-        format!("{expression}.__dict__[{name:?}]")
-    }
+    if identifier { ("", format!(".{name}")) } else { ("", format!(".__dict__[{name:?}]")) }
 }
 
 unsafe fn is(op: Object, ty: Type) -> bool {
@@ -97,7 +99,7 @@ unsafe fn position(collection: Object, child: Object) -> Option<usize> {
     }
 }
 
-unsafe fn item(expression: &str, dict: Object, child: Object) -> Option<String> {
+unsafe fn item(dict: Object, child: Object) -> Option<Step> {
     // SAFETY: as `describe`. repr() of a key may run Python code: all marks
     // are gone by now.
     unsafe {
@@ -106,13 +108,13 @@ unsafe fn item(expression: &str, dict: Object, child: Object) -> Option<String> 
         while ffi::PyDict_Next(dict, &mut place, &mut key, &mut value) != 0 {
             if value == child {
                 return if is_text_or_number(key) {
-                    Some(format!("{expression}[{}]", text_of(ffi::PyObject_Repr(key))?))
+                    Some(("", format!("[{}]", text_of(ffi::PyObject_Repr(key))?)))
                 } else {
-                    Some(format!("[*{expression}.values()][{n}]"))
+                    Some(("[*", format!(".values()][{n}]")))
                 };
             }
             if key == child {
-                return Some(format!("[*{expression}][{n}]"));
+                return Some(("[*", format!("][{n}]")));
             }
             n += 1;
         }

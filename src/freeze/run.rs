@@ -29,7 +29,19 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
         let state = interpreter::current().ok_or(Raised)?;
         let mut graph = Graph::new(&state.registry, Reach::Freezable);
         let nodes: Vec<PyNode> = roots.iter().copied().map(PyNode).collect();
-        match explore(&mut graph, &nodes) {
+        let mut found = explore(&mut graph, &nodes);
+        if let Ok(plan) = found {
+            found = match graph.exported_outside() {
+                None => Ok(plan),
+                Some(exported) => {
+                    plan.rollback(&mut graph);
+                    give_up(graph.abandon());
+                    graph.deny(exported);
+                    explore(&mut graph, &nodes)
+                }
+            };
+        }
+        match found {
             Ok(mut plan) => {
                 plan.count_internal_edges(&mut graph);
                 plan.commit(&mut graph);
@@ -47,10 +59,9 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
                     Reason::Refused(Stop::Refused(refusal)) => {
                         raise_not_freezable(&route, &explain(refusal));
                     }
-                    Reason::Refused(Stop::NotARoot) => raise_not_freezable(
-                        &route,
-                        "its policy is FREEZABLE_EXPLICIT: pass it to freeze() by name",
-                    ),
+                    Reason::Refused(Stop::NotARoot) => {
+                        raise_not_freezable(&route, "its policy is FREEZABLE_EXPLICIT: pass it to freeze() by name")
+                    }
                     Reason::Refused(Stop::Raised) => {}
                     Reason::OutOfMemory => {
                         ffi::PyErr_NoMemory();
@@ -113,11 +124,9 @@ pub unsafe fn is_frozen(op: Object) -> bool {
 fn explain(refusal: Refusal) -> String {
     match refusal {
         Refusal::Policy => "its policy is FREEZABLE_NO".into(),
-        Refusal::Unregistered => {
-            "it is made in C and nobody said that its writes respect freezing: \
+        Refusal::Unregistered => "it is made in C and nobody said that its writes respect freezing: \
              immutable.register_freezable(type) says so"
-                .into()
-        }
+            .into(),
         Refusal::Stateful(advice) => advice.into(),
     }
 }
@@ -132,7 +141,11 @@ unsafe fn raise_not_freezable(route: &[Object], reason: &str) {
         let type_name = CStr::from_ptr((*header::type_of(culprit)).tp_name).to_string_lossy();
         let path = path::describe(route);
         let text = format!("cannot freeze '{type_name}' object at {path}: {reason}");
-        raise_with(error, &text, &[(c"obj", Value::Object(culprit)), (c"path", Value::Text(&path)), (c"reason", Value::Text(reason))]);
+        raise_with(
+            error,
+            &text,
+            &[(c"obj", Value::Object(culprit)), (c"path", Value::Text(&path)), (c"reason", Value::Text(reason))],
+        );
     }
 }
 
@@ -169,8 +182,7 @@ pub unsafe fn raise_with(error: Object, text: &str, attributes: &[(&CStr, Value<
                 }
                 Value::Text(text) => new_text(text),
             };
-            let stored =
-                !value.is_null() && ffi::PyObject_SetAttrString(instance, name.as_ptr(), value) == 0;
+            let stored = !value.is_null() && ffi::PyObject_SetAttrString(instance, name.as_ptr(), value) == 0;
             ffi::Py_DecRef(value);
             stored
         });

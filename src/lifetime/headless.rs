@@ -32,11 +32,7 @@ pub fn find(member: Object) -> Option<NonNull<Record<PyNode>>> {
 
 /// Forgets a member whose component is being torn down.
 pub fn remove(member: Object) {
-    if let Some(records) = RECORDS
-        .write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .as_mut()
-    {
+    if let Some(records) = RECORDS.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
         records.remove(&member.addr());
     }
 }

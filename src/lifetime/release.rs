@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::headless;
 use super::record::Record;
+use super::{count, headless, references};
 use crate::freeze::graph::PyNode;
 use crate::object::edges;
 use crate::object::ffi;
@@ -53,6 +53,46 @@ pub unsafe fn object(op: Object) {
             }
         }
         ffi::_Py_Dealloc(op);
+    }
+}
+
+/// Ends the resurrection of an object that was frozen by its own finalizer
+/// (`_PyObject_ResurrectEnd`), and gives up the reference that it consisted in.
+///
+/// Returns true if the object lives on. Otherwise it is ordinary again, with a
+/// count of zero, and its deallocation goes on.
+///
+/// # Safety
+/// `op` is frozen; the caller holds a GIL and is deallocating `op`.
+pub unsafe fn end_resurrection(op: Object) -> bool {
+    // SAFETY: with the last reference gone, nobody else has the object.
+    unsafe {
+        let word = header::count_word(op);
+        let Some(record) = references::component(op) else {
+            if !count::decrement(word) {
+                return true;
+            }
+            header::set_flags(op, header::flags(op) & !FROZEN);
+            header::set_refcnt(op, 0);
+            FROZEN_OBJECTS.fetch_sub(1, Ordering::Relaxed);
+            if header::has_gc_head(op) {
+                ffi::PyObject_GC_Track(op.cast());
+            }
+            return false;
+        };
+        if !count::decrement_member(word, record.as_ref().live()) {
+            return true;
+        }
+        // The cycle that it is part of is garbage for the collector now.
+        thaw(record);
+        for &PyNode(member) in Record::members(record) {
+            if member != op {
+                ffi::Py_DecRef(member);
+            }
+        }
+        Record::release(record);
+        header::set_refcnt(op, header::refcnt(op) - 1);
+        header::refcnt(op) > 0
     }
 }
 
@@ -112,9 +152,7 @@ unsafe fn thaw(record: NonNull<Record<PyNode>>) {
         for &PyNode(member) in members {
             header::set_refcnt(member, 1);
         }
-        let is_member = |op: Object| {
-            header::flags(op) & MEMBER != 0 && super::references::component(op) == Some(record)
-        };
+        let is_member = |op: Object| header::flags(op) & MEMBER != 0 && references::component(op) == Some(record);
         for &PyNode(member) in members {
             edges::for_each(member, &mut |target| {
                 if is_member(target) {

@@ -29,6 +29,7 @@ _Static_assert(MANAGED_DICT_OFFSET == -3 * (Py_ssize_t)sizeof(PyObject *), "edge
 
 const int imm_op_load_global = LOAD_GLOBAL;
 const int imm_op_load_name = LOAD_NAME;
+const int imm_op_delete_global = DELETE_GLOBAL;
 const int imm_op_load_from_dict_or_globals = LOAD_FROM_DICT_OR_GLOBALS;
 const int imm_op_extended_arg = EXTENDED_ARG;
 
@@ -46,6 +47,28 @@ imm_inline_values(PyObject *obj)
     }
     PyDictValues *values = _PyObject_InlineValues(obj);
     return values->valid ? values : NULL;
+}
+
+int
+imm_own_values(PyDictObject *dict)
+{
+    PyDictValues *embedded = dict->ma_values;
+    if (embedded == NULL || !embedded->embedded) {
+        return 0;
+    }
+    // The values, then the order in which they were inserted, a byte each.
+    size_t size = offsetof(PyDictValues, values)
+                  + embedded->capacity * (sizeof(PyObject *) + 1);
+    PyDictValues *own = PyMem_Malloc(_Py_SIZE_ROUND_UP(size, sizeof(PyObject *)));
+    if (own == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(own, embedded, size);
+    own->embedded = 0;
+    dict->ma_values = own;
+    embedded->valid = 0;
+    return 0;
 }
 
 PyDictUnicodeEntry *

@@ -30,10 +30,16 @@ PyObject *imm_code_bytes(PyObject *code);
 /* Numbers of the instructions that name a global. */
 extern const int imm_op_load_global;
 extern const int imm_op_load_name;
+extern const int imm_op_delete_global;
 extern const int imm_op_load_from_dict_or_globals;
 extern const int imm_op_extended_arg;
 /* The key table that the instances of a heap type share, or NULL. */
 PyDictKeysObject *imm_shared_keys(PyTypeObject *type);
+
+/* Give dict values of its own, if it shares those embedded in an instance; the
+ * instance reads its attributes through dict from then on. 0, or -1 with
+ * MemoryError (detach_dict_from_object in dictobject.c, which needs the owner). */
+int imm_own_values(PyDictObject *dict);
 
 /* The inline values of obj, or NULL if obj has none that are valid. */
 PyDictValues *imm_inline_values(PyObject *obj);

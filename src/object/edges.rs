@@ -83,9 +83,7 @@ unsafe fn inline_values<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
     // SAFETY: a type with INLINE_VALUES puts PyDictValues right behind the
     // basic size (_PyObject_InlineValues).
     unsafe {
-        let values = op
-            .byte_add((*ty).tp_basicsize as usize)
-            .cast::<ffi::PyDictValues>();
+        let values = op.byte_add((*ty).tp_basicsize as usize).cast::<ffi::PyDictValues>();
         if (*values).valid != 0 {
             let items = (&raw mut (*values).values).cast::<Object>();
             slots(items, (*values).capacity as usize, visit);
@@ -165,11 +163,7 @@ unsafe fn traverse<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
     }
     // SAFETY: tp_traverse of a live object runs no Python code (C API contract).
     unsafe {
-        let mut traversal = Traversal {
-            visit,
-            ty: ty.cast(),
-            type_reported: false,
-        };
+        let mut traversal = Traversal { visit, ty: ty.cast(), type_reported: false };
         if let Some(tp_traverse) = (*ty).tp_traverse
             && header::has_gc_head(op)
         {

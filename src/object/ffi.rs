@@ -8,6 +8,7 @@
     unsafe_op_in_unsafe_fn,
     unnecessary_transmutes,
     clippy::all,
+    clippy::undocumented_unsafe_blocks,
     missing_docs
 )]
 

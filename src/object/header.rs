@@ -146,8 +146,7 @@ pub unsafe fn has_gc_head(op: Object) -> bool {
     // SAFETY: the caller's; tp_is_gc runs no Python code.
     unsafe {
         let ty = type_of(op);
-        has_feature(ty, ffi::Py_TPFLAGS_HAVE_GC)
-            && (*ty).tp_is_gc.is_none_or(|is_gc| is_gc(op) != 0)
+        has_feature(ty, ffi::Py_TPFLAGS_HAVE_GC) && (*ty).tp_is_gc.is_none_or(|is_gc| is_gc(op) != 0)
     }
 }
 
@@ -180,10 +179,7 @@ pub unsafe fn from_gc_head(head: *mut GcHead) -> Object {
 /// `ty` points to a live type.
 pub unsafe fn is_python_class(ty: Type) -> bool {
     // SAFETY: the flag says that ty is a PyHeapTypeObject.
-    unsafe {
-        has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE)
-            && (*ty.cast::<ffi::PyHeapTypeObject>())._ht_tpname.is_null()
-    }
+    unsafe { has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE) && (*ty.cast::<ffi::PyHeapTypeObject>())._ht_tpname.is_null() }
 }
 
 /// The nearest base that C code made: what decides the layout of `ty`.

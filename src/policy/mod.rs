@@ -30,9 +30,7 @@ pub enum Policy {
 impl Policy {
     /// The policy of that number, as C and Python write it.
     pub fn from_number(number: i64) -> Option<Self> {
-        [Self::Yes, Self::No, Self::Explicit, Self::Proxy]
-            .into_iter()
-            .find(|policy| *policy as i64 == number)
+        [Self::Yes, Self::No, Self::Explicit, Self::Proxy].into_iter().find(|policy| *policy as i64 == number)
     }
 }
 
@@ -81,9 +79,7 @@ pub unsafe fn treatment(registry: &Registry, ty: Type) -> Treatment {
         }
         let base = header::solid_c_base(ty);
         match builtin::nature(base) {
-            Nature::Leaf if ty == base && !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE) => {
-                Treatment::Leaf
-            }
+            Nature::Leaf if ty == base && !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE) => Treatment::Leaf,
             Nature::Leaf | Nature::Container => Treatment::Container,
             Nature::Function => Treatment::Function,
             Nature::Proxy => Treatment::Proxy,

@@ -152,7 +152,12 @@ unsafe fn none() -> Object {
 /// # Safety
 /// The caller holds the GIL; `module` is the `_immutable` module being made.
 pub unsafe fn add_type(module: Object) -> bool {
-    const fn method(name: &std::ffi::CStr, address: *const c_void, flags: u32, doc: &std::ffi::CStr) -> ffi::PyMethodDef {
+    const fn method(
+        name: &std::ffi::CStr,
+        address: *const c_void,
+        flags: u32,
+        doc: &std::ffi::CStr,
+    ) -> ffi::PyMethodDef {
         ffi::PyMethodDef {
             ml_name: name.as_ptr(),
             // SAFETY: CPython casts it back to the signature that ml_flags names.
@@ -165,7 +170,12 @@ pub unsafe fn add_type(module: Object) -> bool {
     static mut METHODS: [ffi::PyMethodDef; 4] = [
         method(c"get", get as *const c_void, ffi::METH_NOARGS, c"get()\n--\n\nReturn this interpreter's value."),
         method(c"set", set as *const c_void, ffi::METH_O, c"set(value, /)\n--\n\nSet this interpreter's value."),
-        method(c"reset", reset as *const c_void, ffi::METH_NOARGS, c"reset()\n--\n\nForget this interpreter's value: the next get() begins anew."),
+        method(
+            c"reset",
+            reset as *const c_void,
+            ffi::METH_NOARGS,
+            c"reset()\n--\n\nForget this interpreter's value: the next get() begins anew.",
+        ),
         ffi::PyMethodDef { ml_name: ptr::null(), ml_meth: None, ml_flags: 0, ml_doc: ptr::null() },
     ];
     // SAFETY: the spec is read during the call only; CPython does not write to

@@ -66,10 +66,7 @@ unsafe extern "C" fn freeze(_: Object, args: *const Object, n: isize) -> Object 
     // SAFETY: METH_FASTCALL.
     unsafe {
         if n == 0 {
-            ffi::PyErr_SetString(
-                ffi::PyExc_TypeError,
-                c"freeze() takes at least one object".as_ptr(),
-            );
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"freeze() takes at least one object".as_ptr());
             return ptr::null_mut();
         }
         if capi::PyImmutable_Freeze(args, n) < 0 {
@@ -124,7 +121,7 @@ unsafe extern "C" fn stats(_: Object, _: Object) -> Object {
             c"record_bytes".as_ptr(),
             bytes,
             c"local_views".as_ptr(),
-            state.views.len(),
+            state.views.count(),
         )
     }
 }
@@ -141,10 +138,12 @@ unsafe extern "C" fn drop_idle_views(_: Object, args: *const Object, n: isize) -
         }
         let generation = ffi::PyDict_GetItemString(*args.add(1), c"generation".as_ptr());
         let starts = ffi::PyUnicode_EqualToUTF8(*args, c"start".as_ptr()) != 0;
-        if starts && !generation.is_null() && ffi::PyLong_AsLong(generation) == 2 {
-            if let Some(state) = interpreter::current() {
-                state.views.drop_idle();
-            }
+        if starts
+            && !generation.is_null()
+            && ffi::PyLong_AsLong(generation) == 2
+            && let Some(state) = interpreter::current()
+        {
+            state.views.drop_idle();
         }
         if !ffi::PyErr_Occurred().is_null() {
             return ptr::null_mut();
@@ -167,12 +166,7 @@ const fn method(
     flags: c_int,
     doc: &'static std::ffi::CStr,
 ) -> py::PyMethodDef {
-    py::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: function(address),
-        ml_flags: flags,
-        ml_doc: doc.as_ptr(),
-    }
+    py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
 static METHODS: Shared<[py::PyMethodDef; 6]> = Shared([
@@ -185,12 +179,7 @@ static METHODS: Shared<[py::PyMethodDef; 6]> = Shared([
         REGISTER_DOC,
     ),
     method(c"_stats", stats as *const c_void, py::METH_NOARGS, STATS_DOC),
-    method(
-        c"_drop_idle_views",
-        drop_idle_views as *const c_void,
-        py::METH_FASTCALL,
-        DROP_IDLE_DOC,
-    ),
+    method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
     py::PyMethodDef::zeroed(),
 ]);
 
@@ -205,11 +194,7 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
             return -1;
         };
         let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0
-            && ffi::PyModule_AddObjectRef(
-                module,
-                c"NotFreezableError".as_ptr(),
-                state.not_freezable_error,
-            ) == 0
+            && ffi::PyModule_AddObjectRef(module, c"NotFreezableError".as_ptr(), state.not_freezable_error) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_YES".as_ptr(), 0) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_NO".as_ptr(), 1) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_EXPLICIT".as_ptr(), 2) == 0
@@ -249,20 +234,16 @@ the first object given (root), reason says why and what to do.",
     }
 }
 
-unsafe fn new_exception(
-    name: &std::ffi::CStr,
-    doc: &std::ffi::CStr,
-    attributes: &[&std::ffi::CStr],
-) -> Option<Object> {
+unsafe fn new_exception(name: &std::ffi::CStr, doc: &std::ffi::CStr, attributes: &[&std::ffi::CStr]) -> Option<Object> {
     // SAFETY: as `make_exceptions`.
     unsafe {
         let dict = ffi::PyDict_New();
         if dict.is_null() {
             return None;
         }
-        let filled = attributes.iter().all(|attribute| {
-            ffi::PyDict_SetItemString(dict, attribute.as_ptr(), &raw mut ffi::_Py_NoneStruct) == 0
-        });
+        let filled = attributes
+            .iter()
+            .all(|attribute| ffi::PyDict_SetItemString(dict, attribute.as_ptr(), &raw mut ffi::_Py_NoneStruct) == 0);
         let error = if filled {
             ffi::PyErr_NewExceptionWithDoc(name.as_ptr(), doc.as_ptr(), ffi::PyExc_TypeError, dict)
         } else {
@@ -274,18 +255,9 @@ unsafe fn new_exception(
 }
 
 static SLOTS: Shared<[py::PyModuleDef_Slot; 3]> = Shared([
-    py::PyModuleDef_Slot {
-        slot: py::Py_mod_exec,
-        value: execute as *mut c_void,
-    },
-    py::PyModuleDef_Slot {
-        slot: py::Py_mod_multiple_interpreters,
-        value: py::Py_MOD_PER_INTERPRETER_GIL_SUPPORTED,
-    },
-    py::PyModuleDef_Slot {
-        slot: 0,
-        value: ptr::null_mut(),
-    },
+    py::PyModuleDef_Slot { slot: py::Py_mod_exec, value: execute as *mut c_void },
+    py::PyModuleDef_Slot { slot: py::Py_mod_multiple_interpreters, value: py::Py_MOD_PER_INTERPRETER_GIL_SUPPORTED },
+    py::PyModuleDef_Slot { slot: 0, value: ptr::null_mut() },
 ]);
 
 /// The entry in `_PyImport_Inittab`.

@@ -81,10 +81,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
         let dict = ffi::PyInterpreterState_GetDict(ffi::PyInterpreterState_Get());
         if dict.is_null() {
             if ffi::PyErr_Occurred().is_null() {
-                ffi::PyErr_SetString(
-                    ffi::PyExc_RuntimeError,
-                    c"the interpreter is shutting down".as_ptr(),
-                );
+                ffi::PyErr_SetString(ffi::PyExc_RuntimeError, c"the interpreter is shutting down".as_ptr());
             }
             return None;
         }

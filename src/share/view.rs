@@ -63,11 +63,8 @@ impl Views {
     /// # Safety
     /// As [`Views::forget`].
     pub unsafe fn drop_idle(&mut self) {
-        let idle: Vec<View> = self
-            .views
-            .extract_if(|_, view| !std::mem::take(&mut view.recent))
-            .map(|(_, view)| view)
-            .collect();
+        let idle: Vec<View> =
+            self.views.extract_if(|_, view| !std::mem::take(&mut view.recent)).map(|(_, view)| view).collect();
         for view in idle {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
@@ -86,7 +83,7 @@ impl Views {
     }
 
     /// The number of views.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.views.len()
     }
 }
@@ -103,12 +100,7 @@ unsafe fn release(view: View) {
 ///
 /// # Safety
 /// CPython's contract for `vectorcallfunc`; `function` is a frozen function.
-pub unsafe extern "C" fn call(
-    function: Object,
-    args: *const Object,
-    nargsf: usize,
-    kwnames: Object,
-) -> Object {
+pub unsafe extern "C" fn call(function: Object, args: *const Object, nargsf: usize, kwnames: Object) -> Object {
     // SAFETY: the view is kept alive across the call by our own reference,
     // since the table may drop it meanwhile.
     unsafe {
@@ -177,14 +169,7 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
         };
         ffi::Py_IncRef(namespace);
         ffi::Py_IncRef(view);
-        let previous = state.views.views.insert(
-            function,
-            View {
-                namespace,
-                function: view,
-                recent: true,
-            },
-        );
+        let previous = state.views.views.insert(function, View { namespace, function: view, recent: true });
         if let Some(previous) = previous {
             release(previous);
         }
@@ -221,11 +206,7 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         let shown = ffi::PyDict_New();
         let filled = !builtins.is_null()
             && !shown.is_null()
-            && ffi::PyDict_SetItemString(
-                globals,
-                c"__builtins__".as_ptr(),
-                ffi::PyModule_GetDict(builtins),
-            ) == 0
+            && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), ffi::PyModule_GetDict(builtins)) == 0
             && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
         ffi::Py_DecRef(builtins);
         ffi::Py_DecRef(shown);
@@ -260,8 +241,7 @@ unsafe fn resolve_lazy_imports(globals: Object) -> Option<()> {
                 continue;
             }
             let value = ffi::PyObject_CallMethod(lazy, c"resolve".as_ptr(), ptr::null());
-            resolved = !value.is_null()
-                && ffi::PyDict_SetItem(globals, ffi::PyTuple_GetItem(item, 0), value) == 0;
+            resolved = !value.is_null() && ffi::PyDict_SetItem(globals, ffi::PyTuple_GetItem(item, 0), value) == 0;
             ffi::Py_DecRef(value);
             if !resolved {
                 break;
@@ -288,8 +268,7 @@ unsafe fn watch_collector() -> Option<()> {
             let callbacks = ffi::PyObject_GetAttrString(gc, c"callbacks".as_ptr());
             let hook = ffi::PyObject_GetAttrString(module, c"_drop_idle_views".as_ptr());
             if !callbacks.is_null() && !hook.is_null() {
-                appended =
-                    ffi::PyObject_CallMethod(callbacks, c"append".as_ptr(), c"O".as_ptr(), hook);
+                appended = ffi::PyObject_CallMethod(callbacks, c"append".as_ptr(), c"O".as_ptr(), hook);
             }
             ffi::Py_DecRef(callbacks);
             ffi::Py_DecRef(hook);

@@ -44,6 +44,15 @@ extern "C" {
 #define _Py_MEMBER_FLAG   (1 << 10)
 #define _Py_PROXY_FLAG    (1 << 11)
 
+/* Between the test of a count and its change: makes the compiler test and
+ * change it in memory, three instructions for a reference taken or dropped,
+ * where it would load, test, change and store: five. */
+#if defined(__GNUC__) && !defined(_Py_OPAQUE_PYOBJECT)
+#  define _Py_COUNT_IN_MEMORY(op) __asm__("" : "+m"((op)->ob_refcnt))
+#else
+#  define _Py_COUNT_IN_MEMORY(op) ((void)0)
+#endif
+
 /* ---- Write barrier ---------------------------------------------------- */
 
 /* True if op may be written. Ask before every write to an object's own state.
@@ -98,6 +107,10 @@ PyAPI_FUNC(int) PyImmutable_RegisterFreezable(PyTypeObject *type,
 PyAPI_FUNC(void) _PyImmutable_IncRef(PyObject *op);
 PyAPI_FUNC(void) _PyImmutable_DecRef(PyObject *op);
 PyAPI_FUNC(void) _PyImmutable_RefcntAdd(PyObject *op, Py_ssize_t n);
+
+/* Ends the resurrection of an object that its own finalizer froze: 1 if it
+ * lives on, 0 if its deallocation must go on. */
+PyAPI_FUNC(int) _PyImmutable_ResurrectEnd(PyObject *op);
 
 /* A new reference to a new, frozen dict that equals obj's attributes, for a
  * frozen obj whose dict was never made: CPython makes it on demand, and stores
