@@ -153,7 +153,8 @@ unsafe fn for_each_global_name(code: *mut ffi::PyCodeObject, mut visit: impl FnM
             } else if opcode == ffi::imm_op_load_name
                 || opcode == ffi::imm_op_load_from_dict_or_globals
                 // Captured, so that deleting it is a write to the namespace.
-                || opcode == ffi::imm_op_delete_global {
+                || opcode == ffi::imm_op_delete_global
+            {
                 Some(argument)
             } else {
                 None

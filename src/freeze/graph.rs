@@ -83,8 +83,8 @@ pub struct Graph<'a> {
     vital: [Object; 2],
     /// The bytearrays that were entered while buffers of them were in use.
     exporting: Vec<Object>,
-    /// The buffers of the memory views that were entered.
-    buffers: Vec<*mut ffi::_PyManagedBufferObject>,
+    /// The memory views that were entered.
+    views: Vec<Object>,
     /// Found to refuse only after all was seen.
     denied: Option<Object>,
 }
@@ -118,20 +118,38 @@ impl<'a> Graph<'a> {
             // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
             vital: unsafe { [c"builtins", c"sys"].map(|name| module_dict(name)) },
             exporting: Vec::new(),
-            buffers: Vec::new(),
+            views: Vec::new(),
             denied: None,
         }
     }
 
-    /// The first bytearray that was entered although buffers of it are in use
-    /// outside the graph.
+    /// A bytearray or memory view that was entered although something outside
+    /// the graph holds a buffer of it, and so could go on writing.
     pub fn exported_outside(&self) -> Option<Object> {
-        self.exporting.iter().copied().find(|&op| {
-            // SAFETY: the memory views keep their buffers; op is a bytearray.
-            let inside = self.buffers.iter().filter(|&&buffer| unsafe { (*buffer).master.obj } == op).count();
+        // SAFETY: these are memory views, which keep their buffers.
+        let buffer_of = |view: Object| unsafe { (*view.cast::<ffi::PyMemoryViewObject>()).mbuf };
+        let mut views_of: HashMap<*mut ffi::_PyManagedBufferObject, isize> = HashMap::new();
+        for &view in &self.views {
+            *views_of.entry(buffer_of(view)).or_default() += 1;
+        }
+        views_of.remove(&std::ptr::null_mut()); // views that were released
+        let mut buffers_of: HashMap<Object, isize> = HashMap::new();
+        for &buffer in views_of.keys() {
             // SAFETY: as above.
-            unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > inside as isize }
-        })
+            *buffers_of.entry(unsafe { (*buffer).master.obj }).or_default() += 1;
+        }
+        let held_outside = |&view: &Object| {
+            let buffer = buffer_of(view);
+            // SAFETY: as above.
+            views_of.get(&buffer).is_some_and(|&inside| unsafe { (*buffer).exports } > inside)
+        };
+        let exported_outside = |&op: &Object| {
+            let inside = buffers_of.get(&op).copied().unwrap_or(0);
+            // SAFETY: a bytearray.
+            unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > inside }
+        };
+        let view = self.views.iter().copied().find(held_outside);
+        view.or_else(|| self.exporting.iter().copied().find(exported_outside))
     }
 
     /// Makes the next search refuse `op`, so that it finds the path to it.
@@ -287,10 +305,7 @@ impl<'a> Graph<'a> {
                 if (*op.cast::<ffi::PyMemoryViewObject>()).exports > 0 {
                     return Err(Stop::Refused(Refusal::Stateful(EXPORTED)));
                 }
-                let buffer = (*op.cast::<ffi::PyMemoryViewObject>()).mbuf;
-                if !buffer.is_null() && !self.buffers.contains(&buffer) {
-                    self.buffers.push(buffer);
-                }
+                self.views.push(op);
             }
             if ty == &raw mut ffi::PyCode_Type {
                 let code: *mut ffi::PyCodeObject = op.cast();
