@@ -9,10 +9,11 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
-use crate::freeze::run::{self, Value};
+use crate::freeze::run;
 use crate::lifetime::{references, release};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
+use crate::object::raise::{self, Value};
 use crate::policy::Policy;
 use crate::share::interpreter;
 
@@ -86,7 +87,7 @@ pub unsafe extern "C" fn PyErr_WriteToImmutable(op: Object) -> c_int {
             } else {
                 format!("cannot modify frozen '{name}' object")
             };
-            run::raise_with(error, &text, &[(c"obj", Value::Object(op))]);
+            raise::with_attributes(error, &text, &[(c"obj", Value::Object(op))]);
         }
         -1
     }

@@ -1,6 +1,6 @@
 //! A freeze from its roots to its commit, on CPython's heap.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use super::explore::{Reason, explore};
 use super::graph::{Graph, PyNode, Reach, Stop};
@@ -8,6 +8,7 @@ use super::path;
 use crate::lifetime::release;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY};
+use crate::object::raise::{self, Value};
 use crate::policy::Refusal;
 use crate::share::interpreter;
 
@@ -141,60 +142,10 @@ unsafe fn raise_not_freezable(route: &[Object], reason: &str) {
         let type_name = CStr::from_ptr((*header::type_of(culprit)).tp_name).to_string_lossy();
         let path = path::describe(route);
         let text = format!("cannot freeze '{type_name}' object at {path}: {reason}");
-        raise_with(
+        raise::with_attributes(
             error,
             &text,
             &[(c"obj", Value::Object(culprit)), (c"path", Value::Text(&path)), (c"reason", Value::Text(reason))],
         );
     }
-}
-
-/// The value of an attribute of an exception.
-pub enum Value<'a> {
-    /// A borrowed reference.
-    Object(Object),
-    /// Text.
-    Text(&'a str),
-}
-
-/// Raises an instance of `error` with a message and attributes.
-///
-/// # Safety
-/// The caller holds a GIL.
-pub unsafe fn raise_with(error: Object, text: &str, attributes: &[(&CStr, Value<'_>)]) {
-    // SAFETY: new references are given back; an exception set meanwhile, for
-    // want of memory, stays.
-    unsafe {
-        let message = new_text(text);
-        if message.is_null() {
-            return;
-        }
-        let instance = ffi::PyObject_CallOneArg(error, message);
-        ffi::Py_DecRef(message);
-        if instance.is_null() {
-            return;
-        }
-        let complete = attributes.iter().all(|(name, value)| {
-            let value = match value {
-                Value::Object(op) => {
-                    ffi::Py_IncRef(*op);
-                    *op
-                }
-                Value::Text(text) => new_text(text),
-            };
-            let stored = !value.is_null() && ffi::PyObject_SetAttrString(instance, name.as_ptr(), value) == 0;
-            ffi::Py_DecRef(value);
-            stored
-        });
-        if complete {
-            ffi::PyErr_SetObject(error, instance);
-        }
-        ffi::Py_DecRef(instance);
-    }
-}
-
-unsafe fn new_text(text: &str) -> Object {
-    let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
-    // SAFETY: a GIL is held.
-    unsafe { ffi::PyUnicode_DecodeUTF8(text.as_ptr(), text.as_bytes().len() as isize, c"replace".as_ptr()) }
 }

@@ -160,16 +160,6 @@ pub unsafe fn gc_head(op: Object) -> *mut GcHead {
     unsafe { op.cast::<GcHead>().sub(1) }
 }
 
-/// The object behind a collector's header.
-///
-/// # Safety
-/// `head` stands before a live object.
-#[inline(always)]
-pub unsafe fn from_gc_head(head: *mut GcHead) -> Object {
-    // SAFETY: the caller's.
-    unsafe { head.add(1).cast() }
-}
-
 /// True if `ty` was made by a `class` statement or by `type(...)`, not by C.
 ///
 /// Types that C makes from a spec own a copy of their name (`_ht_tpname`);

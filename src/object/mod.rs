@@ -8,3 +8,5 @@ pub mod ffi;
 pub mod header;
 pub mod memory;
 pub mod primitive;
+#[cfg(feature = "cpython")]
+pub mod raise;
