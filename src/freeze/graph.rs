@@ -64,12 +64,79 @@ pub enum Reach {
     ShallowImmutable,
 }
 
+/// What a freeze does with the objects of one type.
+#[derive(Clone, Copy)]
+struct Kind {
+    treatment: Treatment,
+    preparation: Preparation,
+}
+
+/// What must be looked at, or made, when an object is entered.
+#[derive(Clone, Copy)]
+enum Preparation {
+    None,
+    Class,
+    List,
+    Dict,
+    Bytearray,
+    MemoryView,
+    Code,
+}
+
+impl Preparation {
+    /// # Safety
+    /// `ty` is a live type.
+    unsafe fn of(ty: Type) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                Self::Class
+            } else if header::has_feature(ty, ffi::Py_TPFLAGS_LIST_SUBCLASS) {
+                Self::List
+            } else if header::has_feature(ty, ffi::Py_TPFLAGS_DICT_SUBCLASS) {
+                Self::Dict
+            } else if ffi::PyType_IsSubtype(ty, &raw mut ffi::PyByteArray_Type) != 0 {
+                Self::Bytearray
+            } else if ty == &raw mut ffi::PyMemoryView_Type {
+                Self::MemoryView
+            } else if ty == &raw mut ffi::PyCode_Type {
+                Self::Code
+            } else {
+                Self::None
+            }
+        }
+    }
+}
+
+fn refused(advice: &'static str) -> Stop {
+    Stop::Refused(Refusal::Stateful(advice))
+}
+
+/// Makes the parts that a code object otherwise makes, and stores, on demand.
+unsafe fn make_code_parts(code: *mut ffi::PyCodeObject) -> Result<(), Stop> {
+    // SAFETY: a code object; the references are given back.
+    unsafe {
+        for part in [
+            ffi::PyCode_GetCode(code),
+            ffi::PyCode_GetVarnames(code),
+            ffi::PyCode_GetCellvars(code),
+            ffi::PyCode_GetFreevars(code),
+        ] {
+            if part.is_null() {
+                return Err(Stop::Raised);
+            }
+            ffi::Py_DecRef(part);
+        }
+        Ok(())
+    }
+}
+
 /// One freeze's view of the heap.
 pub struct Graph<'a> {
     registry: &'a Registry,
     reach: Reach,
-    treatments: HashMap<Type, Treatment>,
-    recent: (Type, Treatment),
+    kinds: HashMap<Type, Kind>,
+    recent: (Type, Kind),
     marks: HashMap<Object, Mark>,
     /// The functions that were entered, with what they will refer to.
     detached: HashMap<Object, Detached>,
@@ -106,8 +173,8 @@ impl<'a> Graph<'a> {
         Graph {
             registry,
             reach,
-            treatments: HashMap::new(),
-            recent: (std::ptr::null_mut(), Treatment::Leaf),
+            kinds: HashMap::new(),
+            recent: (std::ptr::null_mut(), Kind { treatment: Treatment::Leaf, preparation: Preparation::None }),
             marks: HashMap::new(),
             detached: HashMap::new(),
             classes: Vec::new(),
@@ -196,18 +263,19 @@ impl<'a> Graph<'a> {
     }
 
     #[inline]
-    fn treatment(&mut self, ty: Type) -> Treatment {
+    fn kind(&mut self, ty: Type) -> Kind {
         if self.recent.0 == ty {
             return self.recent.1;
         }
         let registry = self.registry;
-        let treatment = *self
-            .treatments
-            .entry(ty)
+        let kind = *self.kinds.entry(ty).or_insert_with(|| Kind {
             // SAFETY: the type of a live object.
-            .or_insert_with(|| unsafe { policy::treatment(registry, ty) });
-        self.recent = (ty, treatment);
-        treatment
+            treatment: unsafe { policy::treatment(registry, ty) },
+            // SAFETY: as above.
+            preparation: unsafe { Preparation::of(ty) },
+        });
+        self.recent = (ty, kind);
+        kind
     }
 
     #[inline]
@@ -230,13 +298,12 @@ impl<'a> Graph<'a> {
                 return Err(Stop::NotARoot);
             }
             if self.denied == Some(op) {
-                return Err(Stop::Refused(Refusal::Stateful(EXPORTED)));
+                return Err(refused(EXPORTED));
             }
-            match self.treatment(ty) {
+            let kind = self.kind(ty);
+            match kind.treatment {
                 Treatment::Leaf => {
-                    if ty == &raw mut ffi::PyByteArray_Type {
-                        self.prepare_bytearray(op);
-                    }
+                    self.prepare(op, kind.preparation)?;
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::default()))
                 }
@@ -244,11 +311,11 @@ impl<'a> Graph<'a> {
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::new(AS_PROXY)))
                 }
-                Treatment::Container if self.vital.contains(&op) => Err(Stop::Refused(Refusal::Stateful(VITAL))),
-                Treatment::Container => self.prepare(op, ty).map(|()| self.enter(op)),
                 Treatment::Function => self.prepare_function(op).map(|()| self.enter(op)),
-                Treatment::Explicit if is_root => self.prepare(op, ty).map(|()| self.enter(op)),
-                Treatment::Explicit => Err(Stop::NotARoot),
+                Treatment::Explicit if !is_root => Err(Stop::NotARoot),
+                Treatment::Container | Treatment::Explicit => {
+                    self.prepare(op, kind.preparation).map(|()| self.enter(op))
+                }
                 Treatment::Refused(refusal) => Err(Stop::Refused(refusal)),
             }
         }
@@ -284,52 +351,35 @@ impl<'a> Graph<'a> {
 
     /// Makes what CPython would otherwise make, and store, on demand.
     #[inline]
-    unsafe fn prepare(&mut self, op: Object, ty: Type) -> Result<(), Stop> {
-        // SAFETY: none of these runs Python code.
+    unsafe fn prepare(&mut self, op: Object, preparation: Preparation) -> Result<(), Stop> {
+        // SAFETY: op is of a type that has this preparation; none runs Python code.
         unsafe {
-            if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
-                self.classes.push(op);
-                return self.drop_cached_annotations(op.cast());
-            }
-            if ty != &raw mut ffi::PyByteArray_Type && ffi::PyType_IsSubtype(ty, &raw mut ffi::PyByteArray_Type) != 0 {
-                self.prepare_bytearray(op);
-            }
-            if header::has_feature(ty, ffi::Py_TPFLAGS_LIST_SUBCLASS) && (*op.cast::<ffi::PyListObject>()).allocated < 0
-            {
-                return Err(Stop::Refused(Refusal::Stateful(SORTING)));
-            }
-            if ty == &raw mut ffi::PyDict_Type && ffi::imm_own_values(op.cast()) < 0 {
-                return Err(Stop::Raised);
-            }
-            if ty == &raw mut ffi::PyMemoryView_Type {
-                if (*op.cast::<ffi::PyMemoryViewObject>()).exports > 0 {
-                    return Err(Stop::Refused(Refusal::Stateful(EXPORTED)));
+            match preparation {
+                Preparation::None => Ok(()),
+                Preparation::Class => {
+                    self.classes.push(op);
+                    self.drop_cached_annotations(op.cast())
                 }
-                self.views.push(op);
-            }
-            if ty == &raw mut ffi::PyCode_Type {
-                let code: *mut ffi::PyCodeObject = op.cast();
-                for cached in [
-                    ffi::PyCode_GetCode(code),
-                    ffi::PyCode_GetVarnames(code),
-                    ffi::PyCode_GetCellvars(code),
-                    ffi::PyCode_GetFreevars(code),
-                ] {
-                    if cached.is_null() {
-                        return Err(Stop::Raised);
+                Preparation::List if (*op.cast::<ffi::PyListObject>()).allocated < 0 => Err(refused(SORTING)),
+                Preparation::List => Ok(()),
+                Preparation::Dict if self.vital.contains(&op) => Err(refused(VITAL)),
+                Preparation::Dict if ffi::imm_own_values(op.cast()) < 0 => Err(Stop::Raised),
+                Preparation::Dict => Ok(()),
+                Preparation::Bytearray => {
+                    if (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > 0 {
+                        self.exporting.push(op);
                     }
-                    ffi::Py_DecRef(cached);
+                    Ok(())
                 }
-                return Ok(());
+                Preparation::MemoryView if (*op.cast::<ffi::PyMemoryViewObject>()).exports > 0 => {
+                    Err(refused(EXPORTED))
+                }
+                Preparation::MemoryView => {
+                    self.views.push(op);
+                    Ok(())
+                }
+                Preparation::Code => make_code_parts(op.cast()),
             }
-            Ok(())
-        }
-    }
-
-    unsafe fn prepare_bytearray(&mut self, op: Object) {
-        // SAFETY: op is a bytearray.
-        if unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports } > 0 {
-            self.exporting.push(op);
         }
     }
 
