@@ -85,8 +85,10 @@ unsafe fn inline_values<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
     unsafe {
         let values = op.byte_add((*ty).tp_basicsize as usize).cast::<ffi::PyDictValues>();
         if (*values).valid != 0 {
+            // There is room for more values than the class has names.
+            let names = (*(*ty.cast::<ffi::PyHeapTypeObject>()).ht_cached_keys).dk_nentries;
             let items = (&raw mut (*values).values).cast::<Object>();
-            slots(items, (*values).capacity as usize, visit);
+            slots(items, (names as usize).min((*values).capacity as usize), visit);
         }
     }
 }
