@@ -9,12 +9,11 @@
 //! ```
 
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
-use super::detach::{self, Detached};
 use super::heap::{Heap, Keep, Mark, Node, Seen, prefetch_line};
+use super::prepare::{self, Preparation, Prepared};
 use crate::lifetime::count;
 use crate::lifetime::headless;
 use crate::lifetime::record::Record;
@@ -71,66 +70,6 @@ struct Kind {
     preparation: Preparation,
 }
 
-/// What must be looked at, or made, when an object is entered.
-#[derive(Clone, Copy)]
-enum Preparation {
-    None,
-    Class,
-    List,
-    Dict,
-    Bytearray,
-    MemoryView,
-    Code,
-}
-
-impl Preparation {
-    /// # Safety
-    /// `ty` is a live type.
-    unsafe fn of(ty: Type) -> Self {
-        // SAFETY: the caller's.
-        unsafe {
-            if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
-                Self::Class
-            } else if header::has_feature(ty, ffi::Py_TPFLAGS_LIST_SUBCLASS) {
-                Self::List
-            } else if header::has_feature(ty, ffi::Py_TPFLAGS_DICT_SUBCLASS) {
-                Self::Dict
-            } else if ffi::PyType_IsSubtype(ty, &raw mut ffi::PyByteArray_Type) != 0 {
-                Self::Bytearray
-            } else if ty == &raw mut ffi::PyMemoryView_Type {
-                Self::MemoryView
-            } else if ty == &raw mut ffi::PyCode_Type {
-                Self::Code
-            } else {
-                Self::None
-            }
-        }
-    }
-}
-
-fn refused(advice: &'static str) -> Stop {
-    Stop::Refused(Refusal::Stateful(advice))
-}
-
-/// Makes the parts that a code object otherwise makes, and stores, on demand.
-unsafe fn make_code_parts(code: *mut ffi::PyCodeObject) -> Result<(), Stop> {
-    // SAFETY: a code object; the references are given back.
-    unsafe {
-        for part in [
-            ffi::PyCode_GetCode(code),
-            ffi::PyCode_GetVarnames(code),
-            ffi::PyCode_GetCellvars(code),
-            ffi::PyCode_GetFreevars(code),
-        ] {
-            if part.is_null() {
-                return Err(Stop::Raised);
-            }
-            ffi::Py_DecRef(part);
-        }
-        Ok(())
-    }
-}
-
 /// One freeze's view of the heap.
 pub struct Graph<'a> {
     registry: &'a Registry,
@@ -138,31 +77,12 @@ pub struct Graph<'a> {
     kinds: HashMap<Type, Kind>,
     recent: (Type, Kind),
     marks: HashMap<Object, Mark>,
-    /// The functions that were entered, with what they will refer to.
-    detached: HashMap<Object, Detached>,
-    /// The classes that were entered.
-    classes: Vec<Object>,
-    /// References to give up when the freeze is over.
-    dropped: Vec<Object>,
+    prepared: Prepared,
     gc_heap_size: *mut isize,
     frozen: usize,
-    /// The dicts of `builtins` and `sys`, without which nothing runs.
-    vital: [Object; 2],
-    /// The bytearrays that were entered while buffers of them were in use.
-    exporting: Vec<Object>,
-    /// The memory views that were entered.
-    views: Vec<Object>,
     /// Found to refuse only after all was seen.
     denied: Option<Object>,
 }
-
-/// list.sort() empties the list, and marks it, while it runs.
-const SORTING: &str = "it is being sorted: freeze it when that is done";
-const EXPORTED: &str = "something that is not frozen with it could write through a buffer of it: \
-    release its memory views first";
-
-const VITAL: &str = "it is the namespace of a module that the interpreter itself needs: \
-    freeze a copy, or refer to the module";
 
 impl<'a> Graph<'a> {
     /// A heap for one freeze in the running interpreter.
@@ -176,90 +96,28 @@ impl<'a> Graph<'a> {
             kinds: HashMap::new(),
             recent: (std::ptr::null_mut(), Kind { treatment: Treatment::Leaf, preparation: Preparation::None }),
             marks: HashMap::new(),
-            detached: HashMap::new(),
-            classes: Vec::new(),
-            dropped: Vec::new(),
+            // SAFETY: the caller's.
+            prepared: unsafe { Prepared::new() },
             // SAFETY: the caller's.
             gc_heap_size: unsafe { ffi::imm_gc_heap_size() },
             frozen: 0,
-            // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
-            vital: unsafe { [c"builtins", c"sys"].map(|name| module_dict(name)) },
-            exporting: Vec::new(),
-            views: Vec::new(),
             denied: None,
         }
     }
 
-    /// A bytearray or memory view that was entered although something outside
-    /// the graph holds a buffer of it, and so could go on writing.
-    pub fn exported_outside(&self) -> Option<Object> {
-        // SAFETY: these are memory views, which keep their buffers.
-        let buffer_of = |view: Object| unsafe { (*view.cast::<ffi::PyMemoryViewObject>()).mbuf };
-        let mut views_of: HashMap<*mut ffi::_PyManagedBufferObject, isize> = HashMap::new();
-        for &view in &self.views {
-            *views_of.entry(buffer_of(view)).or_default() += 1;
-        }
-        views_of.remove(&std::ptr::null_mut()); // views that were released
-        let mut buffers_of: HashMap<Object, isize> = HashMap::new();
-        for &buffer in views_of.keys() {
-            // SAFETY: as above.
-            *buffers_of.entry(unsafe { (*buffer).master.obj }).or_default() += 1;
-        }
-        let held_outside = |&view: &Object| {
-            let buffer = buffer_of(view);
-            // SAFETY: as above.
-            views_of.get(&buffer).is_some_and(|&inside| unsafe { (*buffer).exports } > inside)
-        };
-        let exported_outside = |&op: &Object| {
-            let inside = buffers_of.get(&op).copied().unwrap_or(0);
-            // SAFETY: a bytearray.
-            unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > inside }
-        };
-        let view = self.views.iter().copied().find(held_outside);
-        view.or_else(|| self.exporting.iter().copied().find(exported_outside))
+    /// What the search has prepared.
+    pub fn prepared(&mut self) -> &mut Prepared {
+        &mut self.prepared
+    }
+
+    /// The number of objects that a commit froze.
+    pub fn frozen(&self) -> usize {
+        self.frozen
     }
 
     /// Makes the next search refuse `op`, so that it finds the path to it.
     pub fn deny(&mut self, op: Object) {
         self.denied = Some(op);
-    }
-
-    /// What must follow a commit before any Python code runs again. Returns the
-    /// number of objects frozen, and references to be given up at the very end.
-    pub fn finish(&mut self) -> (usize, Vec<Object>) {
-        let mut dropped = std::mem::take(&mut self.dropped);
-        for (function, parts) in self.detached.drain() {
-            // SAFETY: the function is frozen and not yet seen by anybody else;
-            // the plan counted the parts as its edges.
-            unsafe {
-                let fields = &mut *function.cast::<ffi::PyFunctionObject>();
-                let flags = header::flags(function);
-                header::set_flags(function, flags & !FROZEN);
-                ffi::PyFunction_SetVectorcall(fields, Some(crate::share::view::call));
-                header::set_flags(function, flags);
-                let null = std::ptr::null_mut();
-                dropped.push(std::mem::replace(&mut fields.func_globals, parts.namespace));
-                dropped.push(std::mem::replace(&mut fields.func_closure, parts.closure));
-                dropped.push(std::mem::replace(&mut fields.func_builtins, null));
-                if !fields.func_annotate.is_null() {
-                    dropped.push(std::mem::replace(&mut fields.func_annotations, null));
-                }
-            }
-        }
-        for class in self.classes.drain(..) {
-            // Call sites that were specialised for the class would run its
-            // functions directly, and not their views.
-            // SAFETY: class is a heap type.
-            unsafe { ffi::PyType_Modified(class.cast()) };
-        }
-        (self.frozen, dropped)
-    }
-
-    /// After a rollback: the references to be given up, what was detached among them.
-    pub fn abandon(&mut self) -> Vec<Object> {
-        let mut dropped = std::mem::take(&mut self.dropped);
-        dropped.extend(self.detached.drain().flat_map(|(_, parts)| [parts.namespace, parts.closure]));
-        dropped
     }
 
     #[inline]
@@ -298,12 +156,12 @@ impl<'a> Graph<'a> {
                 return Err(Stop::NotARoot);
             }
             if self.denied == Some(op) {
-                return Err(refused(EXPORTED));
+                return Err(Stop::Refused(Refusal::Stateful(prepare::EXPORTED)));
             }
             let kind = self.kind(ty);
             match kind.treatment {
                 Treatment::Leaf => {
-                    self.prepare(op, kind.preparation)?;
+                    self.prepared.prepare(op, kind.preparation)?;
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::default()))
                 }
@@ -311,10 +169,10 @@ impl<'a> Graph<'a> {
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::new(AS_PROXY)))
                 }
-                Treatment::Function => self.prepare_function(op).map(|()| self.enter(op)),
+                Treatment::Function => self.prepared.prepare_function(op).map(|()| self.enter(op)),
                 Treatment::Explicit if !is_root => Err(Stop::NotARoot),
                 Treatment::Container | Treatment::Explicit => {
-                    self.prepare(op, kind.preparation).map(|()| self.enter(op))
+                    self.prepared.prepare(op, kind.preparation).map(|()| self.enter(op))
                 }
                 Treatment::Refused(refusal) => Err(Stop::Refused(refusal)),
             }
@@ -347,79 +205,6 @@ impl<'a> Graph<'a> {
             *self.gc_heap_size -= 1;
             Seen::Container(Keep::new(TRACKED))
         }
-    }
-
-    /// Makes what CPython would otherwise make, and store, on demand.
-    #[inline]
-    unsafe fn prepare(&mut self, op: Object, preparation: Preparation) -> Result<(), Stop> {
-        // SAFETY: op is of a type that has this preparation; none runs Python code.
-        unsafe {
-            match preparation {
-                Preparation::None => Ok(()),
-                Preparation::Class => {
-                    self.classes.push(op);
-                    self.drop_cached_annotations(op.cast())
-                }
-                Preparation::List if (*op.cast::<ffi::PyListObject>()).allocated < 0 => Err(refused(SORTING)),
-                Preparation::List => Ok(()),
-                Preparation::Dict if self.vital.contains(&op) => Err(refused(VITAL)),
-                Preparation::Dict if ffi::imm_own_values(op.cast()) < 0 => Err(Stop::Raised),
-                Preparation::Dict => Ok(()),
-                Preparation::Bytearray => {
-                    if (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > 0 {
-                        self.exporting.push(op);
-                    }
-                    Ok(())
-                }
-                Preparation::MemoryView if (*op.cast::<ffi::PyMemoryViewObject>()).exports > 0 => {
-                    Err(refused(EXPORTED))
-                }
-                Preparation::MemoryView => {
-                    self.views.push(op);
-                    Ok(())
-                }
-                Preparation::Code => make_code_parts(op.cast()),
-            }
-        }
-    }
-
-    /// Annotations that can be evaluated again do not extend the reach of a class.
-    unsafe fn drop_cached_annotations(&mut self, class: Type) -> Result<(), Stop> {
-        // SAFETY: a heap type's dict is an exact dict, its keys here exact
-        // strings. The annotations are kept until the freeze is over, so that
-        // nothing is deallocated meanwhile.
-        unsafe {
-            let dict = (*class).tp_dict;
-            let annotate = ffi::PyDict_GetItemString(dict, detach::ANNOTATE.as_ptr());
-            let cached = ffi::PyDict_GetItemString(dict, detach::ANNOTATIONS_CACHE.as_ptr());
-            if !cached.is_null() && !annotate.is_null() && annotate != &raw mut ffi::_Py_NoneStruct {
-                ffi::Py_IncRef(cached);
-                self.dropped.push(cached);
-                if ffi::PyDict_DelItemString(dict, detach::ANNOTATIONS_CACHE.as_ptr()) < 0 {
-                    return Err(Stop::Raised);
-                }
-            }
-            Ok(())
-        }
-    }
-
-    unsafe fn prepare_function(&mut self, op: Object) -> Result<(), Stop> {
-        // SAFETY: op is a function.
-        unsafe {
-            let parts = Detached::prepare(&*op.cast()).ok_or(Stop::Raised)?;
-            self.detached.insert(op, parts);
-        }
-        Ok(())
-    }
-}
-
-/// The dict of an imported module, or null.
-unsafe fn module_dict(name: &CStr) -> Object {
-    // SAFETY: sys.modules holds the module.
-    unsafe {
-        let modules = ffi::PyImport_GetModuleDict();
-        let module = ffi::PyDict_GetItemString(modules, name.as_ptr());
-        if module.is_null() { module } else { ffi::PyModule_GetDict(module) }
     }
 }
 
@@ -466,7 +251,7 @@ impl Heap for Graph<'_> {
         // SAFETY: op was entered, so it is live.
         unsafe {
             if header::type_of(op) == &raw mut ffi::PyFunction_Type
-                && let Some(targets) = self.detached_edges(op)
+                && let Some(targets) = self.prepared.detached_edges(op)
             {
                 return targets
                     .into_iter()
@@ -581,31 +366,6 @@ impl Heap for Graph<'_> {
                 }
             }
         }
-    }
-}
-
-impl Graph<'_> {
-    /// The references that a function will own once it is frozen.
-    unsafe fn detached_edges(&self, function: Object) -> Option<[Object; 13]> {
-        let parts = self.detached.get(&function)?;
-        // SAFETY: a function.
-        let fields = unsafe { &*function.cast::<ffi::PyFunctionObject>() };
-        let annotations = if fields.func_annotate.is_null() { fields.func_annotations } else { std::ptr::null_mut() };
-        Some([
-            fields.func_code,
-            parts.namespace,
-            parts.closure,
-            fields.func_defaults,
-            fields.func_kwdefaults,
-            fields.func_doc,
-            fields.func_name,
-            fields.func_dict,
-            fields.func_module,
-            annotations,
-            fields.func_annotate,
-            fields.func_qualname,
-            fields.func_typeparams,
-        ])
     }
 }
 

@@ -14,5 +14,7 @@ pub mod heap;
 pub mod path;
 pub mod plan;
 #[cfg(feature = "cpython")]
+pub mod prepare;
+#[cfg(feature = "cpython")]
 pub mod run;
 pub mod work;

@@ -32,11 +32,11 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
         let nodes: Vec<PyNode> = roots.iter().copied().map(PyNode).collect();
         let mut found = explore(&mut graph, &nodes);
         if let Ok(plan) = found {
-            found = match graph.exported_outside() {
+            found = match graph.prepared().exported_outside() {
                 None => Ok(plan),
                 Some(exported) => {
                     plan.rollback(&mut graph);
-                    give_up(graph.abandon());
+                    give_up(graph.prepared().abandon());
                     graph.deny(exported);
                     explore(&mut graph, &nodes)
                 }
@@ -46,8 +46,8 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
             Ok(mut plan) => {
                 plan.count_internal_edges(&mut graph);
                 plan.commit(&mut graph);
-                let (frozen, dropped) = graph.finish();
-                release::note_frozen(frozen);
+                let dropped = graph.prepared().finish();
+                release::note_frozen(graph.frozen());
                 give_up(dropped);
                 Ok(())
             }
@@ -69,7 +69,7 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
                     }
                 }
                 let error = ffi::PyErr_GetRaisedException();
-                give_up(graph.abandon());
+                give_up(graph.prepared().abandon());
                 ffi::PyErr_SetRaisedException(error);
                 Err(Raised)
             }
@@ -107,7 +107,8 @@ pub unsafe fn is_frozen(op: Object) -> bool {
             Ok(mut plan) => {
                 plan.count_internal_edges(&mut graph);
                 plan.commit(&mut graph);
-                release::note_frozen(graph.finish().0);
+                let _ = graph.prepared().finish();
+                release::note_frozen(graph.frozen());
                 // An immortal object is not entered; only the builtin types have such.
                 true
             }
@@ -116,7 +117,7 @@ pub unsafe fn is_frozen(op: Object) -> bool {
                 false
             }
         };
-        give_up(graph.abandon());
+        give_up(graph.prepared().abandon());
         ffi::PyErr_SetRaisedException(error);
         frozen
     }
