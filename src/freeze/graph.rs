@@ -19,12 +19,8 @@ use crate::lifetime::headless;
 use crate::lifetime::record::Record;
 use crate::object::edges;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, Type, VISITED};
+use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, PyNode, Type, VISITED};
 use crate::policy::{self, Refusal, Registry, Treatment};
-
-/// A Python object on the CPython heap.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PyNode(pub Object);
 
 // SAFETY: objects that are not statically allocated are 8-byte aligned at
 // least; static ones are immortal, and never entered.

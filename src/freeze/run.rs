@@ -3,11 +3,11 @@
 use std::ffi::CStr;
 
 use super::explore::{Reason, explore};
-use super::graph::{Graph, PyNode, Reach, Stop};
+use super::graph::{Graph, Reach, Stop};
 use super::path;
 use crate::lifetime::release;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object, PROXY};
+use crate::object::header::{self, FROZEN, Object, PROXY, PyNode};
 use crate::object::raise::{self, Value};
 use crate::policy::Refusal;
 use crate::share::interpreter;

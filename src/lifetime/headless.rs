@@ -9,8 +9,7 @@ use std::ptr::NonNull;
 use std::sync::{PoisonError, RwLock};
 
 use super::record::Record;
-use crate::freeze::graph::PyNode;
-use crate::object::header::Object;
+use crate::object::header::{Object, PyNode};
 
 static RECORDS: RwLock<Option<HashMap<usize, usize>>> = RwLock::new(None);
 

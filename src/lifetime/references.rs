@@ -5,8 +5,7 @@ use std::ptr::NonNull;
 
 use super::record::Record;
 use super::{count, headless, release};
-use crate::freeze::graph::PyNode;
-use crate::object::header::{self, GC_PREV_BITS, MEMBER, Object};
+use crate::object::header::{self, GC_PREV_BITS, MEMBER, Object, PyNode};
 
 /// The component of a frozen object, or `None` if it is a trivial one.
 ///

@@ -13,10 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::Record;
 use super::{count, headless, references};
-use crate::freeze::graph::PyNode;
 use crate::object::edges;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PROXY};
+use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PROXY, PyNode};
 use crate::share::interpreter;
 
 // Relaxed throughout: a statistic that orders nothing.

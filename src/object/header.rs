@@ -19,6 +19,10 @@ use super::ffi;
 
 /// A pointer to a Python object; never null unless said so.
 pub type Object = *mut ffi::PyObject;
+/// An object as the search and the records know it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PyNode(pub Object);
+
 /// A pointer to a type object.
 pub type Type = *mut ffi::PyTypeObject;
 
