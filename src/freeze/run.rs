@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use super::explore::{Reason, explore};
 use super::graph::{Graph, Reach, Stop};
 use super::path;
+use super::plan::Plan;
 use crate::lifetime::release;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, PyNode};
@@ -30,25 +31,22 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
         let state = interpreter::current().ok_or(Raised)?;
         let mut graph = Graph::new(&state.registry, Reach::Freezable);
         let nodes: Vec<PyNode> = roots.iter().copied().map(PyNode).collect();
+        let mut abandoned = Vec::new();
         let mut found = explore(&mut graph, &nodes);
         if let Ok(plan) = found {
             found = match graph.prepared().exported_outside() {
                 None => Ok(plan),
                 Some(exported) => {
                     plan.rollback(&mut graph);
-                    give_up(graph.prepared().abandon());
+                    abandoned = graph.prepared().abandon();
                     graph.deny(exported);
                     explore(&mut graph, &nodes)
                 }
             };
         }
         match found {
-            Ok(mut plan) => {
-                plan.count_internal_edges(&mut graph);
-                plan.commit(&mut graph);
-                let dropped = graph.prepared().finish();
-                release::note_frozen(graph.frozen());
-                give_up(dropped);
+            Ok(plan) => {
+                give_up(commit(&mut graph, plan));
                 Ok(())
             }
             Err(stopped) => {
@@ -69,12 +67,23 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
                     }
                 }
                 let error = ffi::PyErr_GetRaisedException();
-                give_up(graph.prepared().abandon());
+                abandoned.extend(graph.prepared().abandon());
+                give_up(abandoned);
                 ffi::PyErr_SetRaisedException(error);
                 Err(Raised)
             }
         }
     }
+}
+
+/// Freezes what was found. Returns the references to give up when the graph is
+/// no longer used.
+fn commit(graph: &mut Graph<'_>, mut plan: Plan<PyNode>) -> Vec<Object> {
+    plan.count_internal_edges(graph);
+    plan.commit(graph);
+    let dropped = graph.prepared().finish();
+    release::note_frozen(graph.frozen());
+    dropped
 }
 
 unsafe fn give_up(references: Vec<Object>) {
@@ -104,11 +113,8 @@ pub unsafe fn is_frozen(op: Object) -> bool {
         };
         let mut graph = Graph::new(&state.registry, Reach::ShallowImmutable);
         let frozen = match explore(&mut graph, &[PyNode(op)]) {
-            Ok(mut plan) => {
-                plan.count_internal_edges(&mut graph);
-                plan.commit(&mut graph);
-                let _ = graph.prepared().finish();
-                release::note_frozen(graph.frozen());
+            Ok(plan) => {
+                give_up(commit(&mut graph, plan));
                 // An immortal object is not entered; only the builtin types have such.
                 true
             }

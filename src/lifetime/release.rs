@@ -40,6 +40,17 @@ pub fn frozen_objects() -> usize {
 pub unsafe fn object(op: Object) {
     // SAFETY: nobody else has a reference.
     unsafe {
+        make_ordinary(op);
+        ffi::_Py_Dealloc(op);
+    }
+}
+
+/// Turns an object without references into an ordinary one, as CPython's
+/// deallocation expects it.
+#[inline]
+unsafe fn make_ordinary(op: Object) {
+    // SAFETY: nobody else has a reference.
+    unsafe {
         let flags = header::flags(op);
         header::set_flags(op, flags & !(FROZEN | PROXY));
         header::set_refcnt(op, 0);
@@ -51,7 +62,6 @@ pub unsafe fn object(op: Object) {
                 forget_view(op);
             }
         }
-        ffi::_Py_Dealloc(op);
     }
 }
 
@@ -71,12 +81,7 @@ pub unsafe fn end_resurrection(op: Object) -> bool {
             if !count::decrement(word) {
                 return true;
             }
-            header::set_flags(op, header::flags(op) & !FROZEN);
-            header::set_refcnt(op, 0);
-            FROZEN_OBJECTS.fetch_sub(1, Ordering::Relaxed);
-            if header::has_gc_head(op) {
-                ffi::PyObject_GC_Track(op.cast());
-            }
+            make_ordinary(op);
             return false;
         };
         if !count::decrement_member(word, record.as_ref().live()) {
