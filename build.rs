@@ -8,6 +8,7 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(loom)");
+    println!("cargo::rustc-check-cfg=cfg(py_ref_debug)");
     #[cfg(feature = "cpython")]
     cpython::bind();
 }
@@ -31,17 +32,20 @@ mod cpython {
         );
         let flags: Vec<&str> = flags.split_whitespace().collect();
 
+        if counts_all_references(&flags) {
+            println!("cargo::rustc-cfg=py_ref_debug");
+        }
         let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
         bindgen::Builder::default()
             .header(BRIDGE_HEADER)
             .clang_args(&flags)
             .allowlist_file(".*/bridge\\.h")
-            .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|Module)Object|PyWeakReference|PyByteArrayObject|PyMemoryViewObject|_PyManagedBufferObject")
-            .allowlist_var("PyLazyImport_Type")
+            .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|Module)Object|PyWeakReference|PyASCIIObject|PyByteArrayObject|PyMemoryViewObject|_PyManagedBufferObject")
+            .allowlist_var("PyLazyImport_Type|_PyWeakref_.*Type")
             .allowlist_type("PyCFunctionObject|PyDictKeysObject|PyDictValues|PyGC_Head|_PyCoCached")
             .allowlist_type("PyDictKeyEntry|PyDictUnicodeEntry|PyImmutable_Policy|DictKeysKind")
-            .allowlist_function("Py.*|_Py_Dealloc|_PyDict_FromItems|_PyFunction_.*|_PyWeakref_ClearRef|_PyObject_CallMethod.*")
-            .allowlist_var("Py.*_Type|_Py_.*_FLAG|_Py_FROZEN_REFCNT|Py_TPFLAGS_.*|METH_.*|Py_tp_.*|_Py_NoneStruct|PyExc_.*|_PyLong_.*")
+            .allowlist_function("Py.*|_Py_Dealloc|_PyDict_FromItems|_PyFunction_.*|_PyWeakref_ClearRef|_PyObject_CallMethod.*|_Py_(INCREF_IncRef|DECREF_DecRef)Total")
+            .allowlist_var("Py.*_Type|_Py_.*_FLAG|_Py_FROZEN_REFCNT|_Py_FROZEN_TYPE_VERSION|Py_TPFLAGS_.*|METH_.*|Py_tp_.*|_Py_NoneStruct|PyExc_.*|_PyLong_.*")
             .blocklist_function("PyImmutable_.*|_PyImmutable_.*|PyErr_WriteToImmutable|.*(V|v)a_?list.*|PyOS_v.*|PyErr_FormatV|PyUnicode_FromFormatV|Py_VaBuildValue|PyBytes_FromFormatV")
             .rustified_enum("PyImmutable_Policy|DictKeysKind")
             .layout_tests(false)
@@ -59,5 +63,13 @@ mod cpython {
             cc.flag(flag);
         }
         cc.compile("immutable_bridge");
+    }
+
+    /// True for a debug build, whose `sys.gettotalrefcount()` counts all references.
+    fn counts_all_references(flags: &[&str]) -> bool {
+        flags
+            .iter()
+            .filter_map(|flag| std::fs::read_to_string(PathBuf::from(flag.strip_prefix("-I")?).join("pyconfig.h")).ok())
+            .any(|config| config.contains("#define Py_DEBUG 1"))
     }
 }

@@ -10,12 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
 use crate::freeze::run;
-use crate::lifetime::{references, release};
+use crate::lifetime::{references, release, weak};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
-use crate::object::raise::{self, Value};
+use crate::object::raise::{self, Raised, Value};
 use crate::policy::Policy;
-use crate::share::interpreter;
+use crate::share::{self, interpreter};
 
 /// `_PyImmutable_IncRef`: the frozen branch of `Py_INCREF`.
 ///
@@ -57,6 +57,143 @@ pub unsafe extern "C" fn _PyImmutable_ResurrectEnd(op: Object) -> c_int {
     c_int::from(unsafe { release::end_resurrection(op) })
 }
 
+/// `_PyImmutable_NewWeakrefList`
+///
+/// # Safety
+/// As [`weak::make_list`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_NewWeakrefList(op: Object) -> c_int {
+    // SAFETY: the caller's.
+    match unsafe { weak::make_list(op) } {
+        Some(()) => 0,
+        None => {
+            // SAFETY: a GIL is held.
+            unsafe { ffi::PyErr_NoMemory() };
+            -1
+        }
+    }
+}
+
+/// `_PyImmutable_WeakrefList`
+///
+/// # Safety
+/// As [`weak::list`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_WeakrefList(op: Object) -> *mut Object {
+    // SAFETY: the caller's.
+    unsafe { weak::list(op) }
+}
+
+/// `_PyImmutable_WeakrefGet`
+///
+/// # Safety
+/// As [`weak::promote`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_WeakrefGet(reference: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe { weak::promote(reference).unwrap_or(std::ptr::null_mut()) }
+}
+
+/// `_PyImmutable_WeakrefIsDead`
+///
+/// # Safety
+/// As [`weak::promote`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_WeakrefIsDead(reference: Object) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { weak::is_dead(reference) })
+}
+
+/// `_PyImmutable_WeakrefClear`
+///
+/// # Safety
+/// As [`weak::promote`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_WeakrefClear(reference: Object) {
+    // SAFETY: the caller's.
+    unsafe { weak::clear(reference) }
+}
+
+/// `_PyImmutable_ShareCounts`
+#[unsafe(no_mangle)]
+pub extern "C" fn _PyImmutable_ShareCounts() {
+    references::share();
+}
+
+/// `_PyImmutable_GetSubclasses`
+///
+/// # Safety
+/// `class` is a live frozen class; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_GetSubclasses(class: Type) -> Object {
+    // SAFETY: the caller's.
+    unsafe { interpreter::existing().map_or(std::ptr::null_mut(), |state| state.subclasses.get(class)) }
+}
+
+/// `_PyImmutable_SetSubclasses`
+///
+/// # Safety
+/// As [`_PyImmutable_GetSubclasses`]; `subclasses` is an owned reference to a dict, or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_SetSubclasses(class: Type, subclasses: Object) -> c_int {
+    // SAFETY: the caller's. The old dict is given up when the table is no longer used.
+    unsafe {
+        let Some(state) = interpreter::current() else {
+            ffi::Py_DecRef(subclasses);
+            return -1;
+        };
+        if !subclasses.is_null() && state.subclasses.reserve(1).is_err() {
+            ffi::Py_DecRef(subclasses);
+            return -1;
+        }
+        let before = state.subclasses.set(class, subclasses);
+        ffi::Py_DecRef(before);
+        0
+    }
+}
+
+/// `_PyImmutable_LocalCode`
+///
+/// # Safety
+/// `code` is a frozen code object; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_LocalCode(code: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe { share::code::or_null(share::code::local(code)) }
+}
+
+/// `_PyImmutable_Share`
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive; `receive` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_Share(
+    op: Object,
+    receive: *mut Option<unsafe extern "C" fn(*mut ffi::_xidata) -> Object>,
+) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        match share::transfer::is_shared(op) {
+            Ok(true) => {
+                *receive = Some(ffi::imm_receive);
+                1
+            }
+            Ok(false) => 0,
+            Err(Raised) => -1,
+        }
+    }
+}
+
+/// `_PyImmutable_IsShared`
+///
+/// # Safety
+/// `op` is null or alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_IsShared(op: Object) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { !op.is_null() && header::flags(op) & FROZEN != 0 })
+}
+
 /// `PyErr_WriteToImmutable`: raises MutationError, returns -1.
 ///
 /// # Safety
@@ -80,14 +217,13 @@ pub unsafe extern "C" fn PyErr_WriteToImmutable(op: Object) -> c_int {
                 }
             }
             let ty = header::type_of(op);
-            let name = std::ffi::CStr::from_ptr((*ty).tp_name).to_string_lossy();
-            let text = if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
-                let class = std::ffi::CStr::from_ptr((*op.cast::<ffi::PyTypeObject>()).tp_name);
-                format!("cannot modify frozen class '{}'", class.to_string_lossy())
+            let (before, name, behind) = if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                ("class ", header::type_name(op.cast()), "")
             } else {
-                format!("cannot modify frozen '{name}' object")
+                ("", header::type_name(ty), " object")
             };
-            raise::with_attributes(error, &text, &[(c"obj", Value::Object(op))]);
+            let message = format_args!("cannot modify frozen {before}'{name}'{behind}");
+            raise::with_attributes(error, message, &[(c"obj", Value::Object(op))]);
         }
         -1
     }
@@ -108,7 +244,7 @@ pub unsafe extern "C" fn PyImmutable_Freeze(objects: *const Object, n: isize) ->
     // the core that the message reports; no count is touched before the commit.
     match catch_unwind(AssertUnwindSafe(|| unsafe { run::freeze(roots) })) {
         Ok(Ok(())) => 0,
-        Ok(Err(run::Raised)) => -1,
+        Ok(Err(Raised)) => -1,
         Err(_) => {
             // SAFETY: a GIL is held.
             unsafe {
@@ -128,8 +264,13 @@ pub unsafe extern "C" fn PyImmutable_Freeze(objects: *const Object, n: isize) ->
 /// The caller holds a GIL and `op` alive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyImmutable_IsFrozen(op: Object) -> c_int {
-    // SAFETY: the caller's.
-    c_int::from(unsafe { run::is_frozen(op) })
+    // SAFETY: the caller's. The exception that may be set on entry is set again.
+    unsafe {
+        let error = ffi::PyErr_GetRaisedException();
+        let frozen = run::is_frozen(op).unwrap_or(false);
+        ffi::PyErr_SetRaisedException(error);
+        c_int::from(frozen)
+    }
 }
 
 /// `PyImmutable_RegisterFreezable`
@@ -144,12 +285,15 @@ pub unsafe extern "C" fn PyImmutable_RegisterFreezable(ty: Type, policy: c_int) 
             ffi::PyErr_SetString(ffi::PyExc_ValueError, c"policy must be one of the FREEZABLE_ constants".as_ptr());
             return -1;
         };
-        match interpreter::current() {
-            Some(state) => {
-                state.registry.register(ty, policy);
-                0
+        let Some(state) = interpreter::current() else {
+            return -1;
+        };
+        match state.registry.register(ty, policy) {
+            Ok(()) => 0,
+            Err(error) => {
+                raise::no_memory(error);
+                -1
             }
-            None => -1,
         }
     }
 }

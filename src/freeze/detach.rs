@@ -9,110 +9,141 @@
 //! nothing but the name of its module, and the annotations of code nested in a
 //! function are left out of the search for names.
 
-use std::ffi::CStr;
+use std::mem::swap;
 use std::ptr;
 
+use super::graph::Stop;
+use super::work::WordStack;
 use crate::object::ffi;
 use crate::object::header::Object;
+use crate::object::raise::{self, Raised};
 
-/// The parts that replace a function's own at commit. Both are owned.
+/// What a function gets, and gives, at commit. All are owned, and may be null but for the namespace.
 pub struct Detached {
-    /// Replaces `func_globals`: a dict.
+    /// Takes the place of `func_globals`: a dict.
     pub namespace: Object,
-    /// Replaces `func_closure`: a tuple of cells, or null.
+    /// Takes the place of `func_closure`: a tuple of cells, or null.
     pub closure: Object,
+    /// What the function had, and has nothing instead of.
+    builtins: Object,
+    annotations: Object,
 }
 
 impl Detached {
-    /// Makes the parts for `function`, or `None` with MemoryError.
+    /// Makes the parts for `function`.
     ///
     /// Runs no Python code: names are exact strings, tables are exact dicts.
     ///
+    /// # Errors
+    /// There is no memory.
+    ///
     /// # Safety
     /// The caller holds the GIL of the function's interpreter.
-    pub unsafe fn prepare(function: &ffi::PyFunctionObject) -> Option<Self> {
+    pub unsafe fn prepare(function: &ffi::PyFunctionObject) -> Result<Self, Stop> {
         // SAFETY: a function's parts have the types that funcobject.c checks.
         unsafe {
-            let namespace = ffi::PyDict_New();
-            if namespace.is_null() {
-                return None;
+            let namespace = raise::unless_null(ffi::PyDict_New())?;
+            let null = ptr::null_mut();
+            let mut detached = Detached { namespace, closure: null, builtins: null, annotations: null };
+            match detached.fill(function) {
+                Ok(()) => Ok(detached),
+                Err(stop) => {
+                    detached.discard();
+                    Err(stop)
+                }
             }
-            let mut detached = Detached { namespace, closure: ptr::null_mut() };
-            let captured = detached.capture_module(function.func_globals)
-                && (is_annotation_code(function.func_code)
-                    || detached.capture_names(function.func_code, function.func_globals))
-                && detached.copy_cells(function.func_closure);
-            if !captured {
-                detached.discard();
-                return None;
+        }
+    }
+
+    unsafe fn fill(&mut self, function: &ffi::PyFunctionObject) -> Result<(), Stop> {
+        // SAFETY: as `prepare`.
+        unsafe {
+            self.capture_module(function.func_globals)?;
+            if !is_annotation_code(function.func_code) {
+                self.capture_names(function.func_code, function.func_globals)?;
             }
-            Some(detached)
+            Ok(self.copy_cells(function.func_closure)?)
+        }
+    }
+
+    /// Gives the function these parts, and takes those that it had instead. Cannot fail.
+    ///
+    /// # Safety
+    /// As [`Detached::prepare`], for the function that these parts are for, once.
+    pub unsafe fn exchange(&mut self, function: &mut ffi::PyFunctionObject) {
+        swap(&mut self.namespace, &mut function.func_globals);
+        swap(&mut self.closure, &mut function.func_closure);
+        swap(&mut self.builtins, &mut function.func_builtins);
+        if !function.func_annotate.is_null() {
+            swap(&mut self.annotations, &mut function.func_annotations);
         }
     }
 
     /// Gives the parts back.
     ///
     /// # Safety
-    /// They were not given to the function.
+    /// The caller holds the GIL. Python code may run.
     pub unsafe fn discard(self) {
-        // SAFETY: owned.
-        unsafe {
-            ffi::Py_DecRef(self.namespace);
-            ffi::Py_DecRef(self.closure);
+        for part in [self.namespace, self.closure, self.builtins, self.annotations] {
+            // SAFETY: owned.
+            unsafe { ffi::Py_DecRef(part) };
         }
     }
 
     /// The names that relative imports inside the function need.
-    unsafe fn capture_module(&self, globals: Object) -> bool {
+    unsafe fn capture_module(&self, globals: Object) -> Result<(), Raised> {
         // SAFETY: as `prepare`.
         unsafe {
-            [c"__name__", c"__package__"].into_iter().all(|name| {
-                match ffi::PyDict_GetItemString(globals, name.as_ptr()) {
-                    value if value.is_null() => true,
-                    value => ffi::PyDict_SetItemString(self.namespace, name.as_ptr(), value) == 0,
-                }
-            })
+            self.capture(ffi::imm_name_name, globals)?;
+            self.capture(ffi::imm_name_package, globals)
         }
     }
 
-    unsafe fn capture_names(&self, code: Object, globals: Object) -> bool {
-        // SAFETY: as `prepare`; borrowed references are used at once.
+    unsafe fn capture(&self, name: Object, globals: Object) -> Result<(), Raised> {
+        // SAFETY: as `prepare`; the borrowed reference is used at once.
         unsafe {
-            let mut pending = vec![code.cast::<ffi::PyCodeObject>()];
-            while let Some(code) = pending.pop() {
-                let captured = for_each_global_name(code, |name| match ffi::PyDict_GetItemWithError(globals, name) {
-                    value if value.is_null() => true,
-                    value => ffi::PyDict_SetItem(self.namespace, name, value) == 0,
-                });
-                if !captured {
-                    return false;
-                }
+            let value = ffi::PyDict_GetItemWithError(globals, name);
+            if value.is_null() {
+                return if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Raised) };
+            }
+            raise::unless_negative(ffi::PyDict_SetItem(self.namespace, name, value))
+        }
+    }
+
+    unsafe fn capture_names(&self, code: Object, globals: Object) -> Result<(), Stop> {
+        // SAFETY: as `prepare`. The words are addresses of code objects that `code` keeps alive.
+        unsafe {
+            let mut pending = WordStack::new();
+            pending.push(code.expose_provenance())?;
+            while let Some(address) = pending.pop() {
+                let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(address);
+                for_each_global_name(code, |name| self.capture(name, globals))?;
                 let consts = (*code).co_consts;
                 for i in 0..ffi::PyTuple_Size(consts) {
                     let nested = ffi::PyTuple_GetItem(consts, i);
                     if (*nested).ob_type == &raw mut ffi::PyCode_Type && !is_annotation_code(nested) {
-                        pending.push(nested.cast());
+                        pending.push(nested.expose_provenance())?;
                     }
                 }
             }
-            true
+            Ok(())
         }
     }
 
-    unsafe fn copy_cells(&mut self, closure: Object) -> bool {
+    unsafe fn copy_cells(&mut self, closure: Object) -> Result<(), Raised> {
         if closure.is_null() {
-            return true;
+            return Ok(());
         }
         // SAFETY: as `prepare`; PyTuple_SetItem takes over the new cell.
         unsafe {
             let n = ffi::PyTuple_Size(closure);
-            self.closure = ffi::PyTuple_New(n);
-            !self.closure.is_null()
-                && (0..n).all(|i| {
-                    let original = ffi::PyTuple_GetItem(closure, i);
-                    let cell = ffi::PyCell_New((*original.cast::<ffi::PyCellObject>()).ob_ref);
-                    !cell.is_null() && ffi::PyTuple_SetItem(self.closure, i, cell) == 0
-                })
+            self.closure = raise::unless_null(ffi::PyTuple_New(n))?;
+            for i in 0..n {
+                let original = ffi::PyTuple_GetItem(closure, i);
+                let cell = ffi::PyCell_New((*original.cast::<ffi::PyCellObject>()).ob_ref);
+                raise::unless_negative(ffi::PyTuple_SetItem(self.closure, i, raise::unless_null(cell)?))?;
+            }
+            Ok(())
         }
     }
 }
@@ -129,19 +160,18 @@ pub unsafe fn is_annotation_code(code: Object) -> bool {
     }
 }
 
-/// Calls `visit` with each name that `code` itself may look up among the
-/// globals, until `visit` returns false. Returns false then, or with MemoryError.
-unsafe fn for_each_global_name(code: *mut ffi::PyCodeObject, mut visit: impl FnMut(Object) -> bool) -> bool {
+/// Calls `visit` with each name that `code` itself may look up among the globals.
+unsafe fn for_each_global_name(
+    code: *mut ffi::PyCodeObject,
+    mut visit: impl FnMut(Object) -> Result<(), Raised>,
+) -> Result<(), Raised> {
     // SAFETY: the bytes are ours while we read them; names are borrowed.
     unsafe {
-        let bytes = ffi::imm_code_bytes(code.cast());
-        if bytes.is_null() {
-            return false;
-        }
+        let bytes = raise::unless_null(ffi::imm_code_bytes(code.cast()))?;
         let units =
             std::slice::from_raw_parts(ffi::PyBytes_AsString(bytes).cast::<u8>(), ffi::PyBytes_Size(bytes) as usize);
         let mut argument = 0;
-        let mut complete = true;
+        let mut outcome = Ok(());
         for unit in units.chunks_exact(2) {
             let opcode = i32::from(unit[0]);
             argument = argument << 8 | isize::from(unit[1]);
@@ -160,20 +190,14 @@ unsafe fn for_each_global_name(code: *mut ffi::PyCodeObject, mut visit: impl FnM
                 None
             };
             argument = 0;
-            if let Some(index) = index
-                && !visit(ffi::PyTuple_GetItem((*code).co_names, index))
-            {
-                complete = false;
-                break;
+            if let Some(index) = index {
+                outcome = visit(ffi::PyTuple_GetItem((*code).co_names, index));
+                if outcome.is_err() {
+                    break;
+                }
             }
         }
         ffi::Py_DecRef(bytes);
-        complete
+        outcome
     }
 }
-
-/// The evaluated annotations of a function or class that can evaluate them
-/// again: they are dropped, so that they do not extend the reach.
-pub const ANNOTATIONS_CACHE: &CStr = c"__annotations_cache__";
-/// Where a class keeps its annotation function.
-pub const ANNOTATE: &CStr = c"__annotate_func__";

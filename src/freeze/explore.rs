@@ -82,6 +82,11 @@ pub struct Stopped<H: Heap> {
 }
 
 impl<H: Heap> Stopped<H> {
+    /// Returns a search that had found everything, but whose plan cannot be committed.
+    pub fn after(plan: Plan<H::Node>, reason: Reason<H::Refusal>) -> Self {
+        Stopped { reason, plan, work: WordStack::new(), last: [0; 2] }
+    }
+
     /// Returns why the search ended.
     pub fn reason(&self) -> &Reason<H::Refusal> {
         &self.reason
@@ -108,7 +113,8 @@ impl<H: Heap> Stopped<H> {
 ///
 /// # Errors
 /// [`Stopped`]: an object refused, or there was no memory. The objects reached so far are marked until its rollback.
-pub fn explore<H: Heap>(heap: &mut H, roots: &[H::Node]) -> Result<Plan<H::Node>, Box<Stopped<H>>> {
+#[expect(clippy::result_large_err, reason = "the error may say that there is no memory, so it cannot be boxed")]
+pub fn explore<H: Heap>(heap: &mut H, roots: &[H::Node]) -> Result<Plan<H::Node>, Stopped<H>> {
     let mut search = Search {
         plan: Plan::new(),
         work: WordStack::new(),
@@ -122,7 +128,7 @@ pub fn explore<H: Heap>(heap: &mut H, roots: &[H::Node]) -> Result<Plan<H::Node>
             search.plan.note_bookkeeping(search.work.peak_bytes() + search.held.peak_bytes());
             Ok(search.plan)
         }
-        Err(reason) => Err(Box::new(Stopped { reason, plan: search.plan, work: search.work, last: search.last })),
+        Err(reason) => Err(Stopped { reason, plan: search.plan, work: search.work, last: search.last }),
     }
 }
 

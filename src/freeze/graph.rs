@@ -8,7 +8,7 @@
 //!   kept with the object    bit 0: the collector tracked it; bit 1: a proxy
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, TryReserveError};
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
@@ -20,7 +20,10 @@ use crate::lifetime::record::Record;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, PyNode, Type, VISITED};
+use crate::object::memory::OutOfMemory;
+use crate::object::raise::Raised;
 use crate::policy::{self, Refusal, Registry, Treatment};
+use crate::share::string;
 
 // SAFETY: objects that are not statically allocated are 8-byte aligned at
 // least; static ones are immortal, and never entered.
@@ -46,8 +49,28 @@ pub enum Stop {
     Refused(Refusal),
     /// The object must be named as a root.
     NotARoot,
-    /// A Python exception is set (no memory).
+    /// A Python exception is set.
     Raised,
+    /// There is no memory; no exception is set yet.
+    OutOfMemory,
+}
+
+impl From<Raised> for Stop {
+    fn from(_: Raised) -> Self {
+        Stop::Raised
+    }
+}
+
+impl From<OutOfMemory> for Stop {
+    fn from(_: OutOfMemory) -> Self {
+        Stop::OutOfMemory
+    }
+}
+
+impl From<TryReserveError> for Stop {
+    fn from(_: TryReserveError) -> Self {
+        Stop::OutOfMemory
+    }
 }
 
 /// What a search may enter.
@@ -101,9 +124,9 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// What the search has prepared.
-    pub fn prepared(&mut self) -> &mut Prepared {
-        &mut self.prepared
+    /// Ends the use of the graph. Returns what the search has prepared, and the commit did not use.
+    pub fn into_prepared(self) -> Prepared {
+        self.prepared
     }
 
     /// The number of objects that a commit froze.
@@ -111,25 +134,42 @@ impl<'a> Graph<'a> {
         self.frozen
     }
 
-    /// Makes the next search refuse `op`, so that it finds the path to it.
-    pub fn deny(&mut self, op: Object) {
-        self.denied = Some(op);
+    /// What the commit needs beside the plan, and may fail. Must follow a search that has found everything.
+    ///
+    /// # Errors
+    /// There is no memory, or an object refuses after all: another search refuses it too, and so finds the path.
+    pub fn ready_to_commit(&mut self) -> Result<(), Stop> {
+        if let Some(exported) = self.prepared.exported_outside()? {
+            self.denied = Some(exported);
+            return Err(Stop::Refused(Refusal::Stateful(prepare::EXPORTED)));
+        }
+        headless::insert(self.marks.iter().filter_map(|(&op, mark)| Some((op, mark.record()?))))?;
+        Ok(())
+    }
+
+    /// What must follow a commit before any Python code runs again.
+    pub fn finish(&mut self) {
+        self.prepared.finish();
     }
 
     #[inline]
-    fn kind(&mut self, ty: Type) -> Kind {
-        if self.recent.0 == ty {
-            return self.recent.1;
+    fn kind(&mut self, ty: Type) -> Result<Kind, Stop> {
+        if self.recent.0 != ty {
+            self.recent = (ty, self.kind_of_other(ty)?);
         }
-        let registry = self.registry;
-        let kind = *self.kinds.entry(ty).or_insert_with(|| Kind {
-            // SAFETY: the type of a live object.
-            treatment: unsafe { policy::treatment(registry, ty) },
-            // SAFETY: as above.
-            preparation: unsafe { Preparation::of(ty) },
-        });
-        self.recent = (ty, kind);
-        kind
+        Ok(self.recent.1)
+    }
+
+    fn kind_of_other(&mut self, ty: Type) -> Result<Kind, Stop> {
+        if let Some(&kind) = self.kinds.get(&ty) {
+            return Ok(kind);
+        }
+        self.kinds.try_reserve(1)?;
+        // SAFETY: the type of a live object.
+        let kind =
+            unsafe { Kind { treatment: policy::treatment(self.registry, ty), preparation: Preparation::of(ty) } };
+        self.kinds.insert(ty, kind);
+        Ok(kind)
     }
 
     #[inline]
@@ -137,6 +177,7 @@ impl<'a> Graph<'a> {
         // SAFETY: the search only passes objects that live roots own.
         unsafe {
             if header::is_immortal_or_shared(op) {
+                string::keep_immortal(op);
                 return Ok(Seen::Outside);
             }
             let flags = header::flags(op);
@@ -154,7 +195,10 @@ impl<'a> Graph<'a> {
             if self.denied == Some(op) {
                 return Err(Stop::Refused(Refusal::Stateful(prepare::EXPORTED)));
             }
-            let kind = self.kind(ty);
+            let kind = self.kind(ty)?;
+            if !matches!(kind.treatment, Treatment::Proxy | Treatment::Refused(_)) {
+                self.prepared.weak.enter_referenced(op)?;
+            }
             match kind.treatment {
                 Treatment::Leaf => {
                     self.prepared.prepare(op, kind.preparation)?;
@@ -165,10 +209,14 @@ impl<'a> Graph<'a> {
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::new(AS_PROXY)))
                 }
-                Treatment::Function => self.prepared.prepare_function(op).map(|()| self.enter(op)),
+                Treatment::Function => {
+                    self.prepared.prepare_function(op)?;
+                    self.enter(op)
+                }
                 Treatment::Explicit if !is_root => Err(Stop::NotARoot),
                 Treatment::Container | Treatment::Explicit => {
-                    self.prepared.prepare(op, kind.preparation).map(|()| self.enter(op))
+                    self.prepared.prepare(op, kind.preparation)?;
+                    self.enter(op)
                 }
                 Treatment::Refused(refusal) => Err(Stop::Refused(refusal)),
             }
@@ -177,19 +225,22 @@ impl<'a> Graph<'a> {
 
     /// Marks a container, and takes it away from the collector.
     #[inline]
-    unsafe fn enter(&mut self, op: Object) -> Seen {
+    unsafe fn enter(&mut self, op: Object) -> Result<Seen, Stop> {
         // SAFETY: the caller's: op is live and not yet entered.
         unsafe {
-            header::set_flags(op, header::flags(op) | VISITED | MEMBER);
+            let flags = header::flags(op) | VISITED | MEMBER;
             if !header::has_gc_head(op) {
+                self.marks.try_reserve(1)?;
                 self.marks.insert(op, Mark::PENDING);
-                return Seen::Container(Keep::default());
+                header::set_flags(op, flags);
+                return Ok(Seen::Container(Keep::default()));
             }
+            header::set_flags(op, flags);
             let head = header::gc_head(op);
             let next = (*head).next;
             if next == 0 {
                 (*head).prev &= GC_FINALIZED;
-                return Seen::Container(Keep::default());
+                return Ok(Seen::Container(Keep::default()));
             }
             // _PyObject_GC_UNTRACK: out of the list of its generation.
             let prev = (*head).prev & !GC_PREV_BITS;
@@ -199,7 +250,7 @@ impl<'a> Graph<'a> {
             (*head).next = 0;
             (*head).prev &= GC_FINALIZED;
             *self.gc_heap_size -= 1;
-            Seen::Container(Keep::new(TRACKED))
+            Ok(Seen::Container(Keep::new(TRACKED)))
         }
     }
 }
@@ -282,8 +333,8 @@ impl Heap for Graph<'_> {
             if header::has_gc_head(node.0) {
                 let prev = &raw mut (*header::gc_head(node.0)).prev;
                 *prev = *prev & GC_PREV_BITS | mark.bits() << 2;
-            } else {
-                self.marks.insert(node.0, mark);
+            } else if let Some(known) = self.marks.get_mut(&node.0) {
+                *known = mark;
             }
         }
     }
@@ -312,6 +363,9 @@ impl Heap for Graph<'_> {
         let op = node.0;
         // SAFETY: op was entered; nobody else sees it before the freeze ends.
         unsafe {
+            if header::type_of(op) == &raw mut ffi::PyUnicode_Type {
+                string::settle(op);
+            }
             let flags = header::flags(op);
             header::set_refcnt(op, count::encode(header::refcnt(op) as usize));
             if keep.bits() & AS_PROXY != 0 {
@@ -341,9 +395,7 @@ impl Heap for Graph<'_> {
             if header::has_gc_head(op) {
                 let head = header::gc_head(op);
                 (*head).prev = (*head).prev & GC_FINALIZED | record.as_ptr().expose_provenance();
-            } else {
-                headless::insert(op, record);
-            }
+            } // else it is in the table: see `ready_to_commit`
             external > 0
         }
     }

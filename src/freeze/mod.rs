@@ -17,4 +17,6 @@ pub mod plan;
 pub mod prepare;
 #[cfg(feature = "cpython")]
 pub mod run;
+#[cfg(feature = "cpython")]
+pub mod weak;
 pub mod work;

@@ -10,74 +10,113 @@ use std::ptr;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
+use crate::object::memory::{OutOfMemory, try_format};
 
 /// What a step adds before and behind the expression so far.
 type Step = (&'static str, String);
 
+/// What was looked for, if it is there; whoever looks clears Python's exceptions.
+type Found<T> = Result<Option<T>, OutOfMemory>;
+
 /// The expression for the last object of `route`, whose first one is `root`.
+///
+/// # Errors
+/// [`OutOfMemory`]; no exception is set.
 ///
 /// # Safety
 /// The caller holds a GIL; the objects are alive, each referring to the next.
-pub unsafe fn describe(route: &[Object]) -> String {
+pub unsafe fn describe(route: &[Object]) -> Result<String, OutOfMemory> {
     let (mut before, mut behind) = (Vec::new(), String::new());
     let mut rest = route;
     while let [parent, child, ..] = *rest {
         rest = &rest[1..];
         // SAFETY: the caller's.
         let (prefix, suffix) = unsafe {
-            // Through the dict of an instance to an attribute.
-            if let Some(&value) = rest.get(1)
-                && is_instance_dict(parent, child)
-                && let Some(name) = key_of(child, value)
-            {
-                rest = &rest[1..];
-                select(&name)
-            } else {
-                step(parent, child)
+            match attribute_in_dict(parent, child, rest.get(1))? {
+                Some(name) => {
+                    rest = &rest[1..];
+                    select(&name)?
+                }
+                None => step(parent, child)?,
             }
         };
+        before.try_reserve(1)?;
         before.push(prefix);
+        behind.try_reserve(suffix.len())?;
         behind.push_str(&suffix);
     }
-    // SAFETY: as above.
-    unsafe { ffi::PyErr_Clear() };
-    before.reverse();
-    before.concat() + "root" + &behind
+    let mut expression = String::new();
+    expression.try_reserve(before.iter().map(|prefix| prefix.len()).sum::<usize>() + "root".len() + behind.len())?;
+    expression.extend(before.into_iter().rev());
+    expression.push_str("root");
+    expression.push_str(&behind);
+    Ok(expression)
+}
+
+/// The name of the attribute `value` of `parent`, if `child` is the dict of this instance.
+unsafe fn attribute_in_dict(parent: Object, child: Object, value: Option<&Object>) -> Found<String> {
+    // SAFETY: as `describe`.
+    unsafe {
+        match value {
+            Some(&value) if is_instance_dict(parent, child) => key_of(child, value),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// From `parent` to `child`, which it refers to.
-unsafe fn step(parent: Object, child: Object) -> Step {
+unsafe fn step(parent: Object, child: Object) -> Result<Step, OutOfMemory> {
     // SAFETY: as `describe`.
     unsafe {
         let ty = header::type_of(parent);
-        let found = if is(parent, &raw mut ffi::PyTuple_Type) || is(parent, &raw mut ffi::PyList_Type) {
-            position(parent, child).map(|i| ("", format!("[{i}]")))
+        if is(parent, &raw mut ffi::PyTuple_Type) || is(parent, &raw mut ffi::PyList_Type) {
+            if let Some(i) = position(parent, child)? {
+                return Ok(("", try_format!("[{i}]")?));
+            }
         } else if header::has_feature(ty, ffi::Py_TPFLAGS_DICT_SUBCLASS) || is(parent, &raw mut ffi::PyFrozenDict_Type)
         {
-            item(parent, child)
+            if let Some(step) = item(parent, child)? {
+                return Ok(step);
+            }
         } else if is(parent, &raw mut ffi::PySet_Type) || is(parent, &raw mut ffi::PyFrozenSet_Type) {
-            position(parent, child).map(|i| ("[*", format!("][{i}]")))
-        } else {
-            attribute(parent, child).map(|name| select(&name))
-        };
-        found
-            .or_else(|| (child == ty.cast()).then(|| ("type(", ")".into())))
-            .or_else(|| referent(parent, child).map(|i| ("gc.get_referents(", format!(")[{i}]"))))
-            .unwrap_or_else(|| ("<part of ", ">".into()))
+            if let Some(i) = position(parent, child)? {
+                return Ok(("[*", try_format!("][{i}]")?));
+            }
+        } else if let Some(name) = attribute(parent, child)? {
+            return select(&name);
+        }
+        if child == ty.cast() {
+            return Ok(("type(", try_format!(")")?));
+        }
+        match referent(parent, child) {
+            Some(i) => Ok(("gc.get_referents(", try_format!(")[{i}]")?)),
+            None => Ok(("<part of ", try_format!(">")?)),
+        }
     }
 }
 
 /// To the attribute of that name: not every name in an instance's dict can be
 /// written after a dot.
-fn select(name: &str) -> Step {
-    const KEYWORDS: &str = " False None True and as assert async await break class continue def del \
+fn select(name: &str) -> Result<Step, OutOfMemory> {
+    const KEYWORDS: &str = "False None True and as assert async await break class continue def del \
         elif else except finally for from global if import in is lambda nonlocal not or pass raise \
-        return try while with yield ";
+        return try while with yield";
     let identifier = name.chars().all(|c| c.is_alphanumeric() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
-        && !KEYWORDS.contains(&format!(" {name} "));
-    if identifier { ("", format!(".{name}")) } else { ("", format!(".__dict__[{name:?}]")) }
+        && !KEYWORDS.split(' ').any(|keyword| keyword == name);
+    let suffix = if identifier { try_format!(".{name}")? } else { try_format!(".__dict__[{name:?}]")? };
+    Ok(("", suffix))
+}
+
+/// Clears the exception that is set, if any. It is an error if it says that there is no memory.
+unsafe fn clear_exception() -> Result<(), OutOfMemory> {
+    // SAFETY: as `describe`.
+    unsafe {
+        let no_memory = ffi::PyErr_ExceptionMatches(ffi::PyExc_MemoryError) != 0;
+        ffi::PyErr_Clear();
+        if no_memory { Err(OutOfMemory) } else { Ok(()) }
+    }
 }
 
 unsafe fn is(op: Object, ty: Type) -> bool {
@@ -86,20 +125,21 @@ unsafe fn is(op: Object, ty: Type) -> bool {
 }
 
 /// The place of `child` in the iteration order of a builtin collection.
-unsafe fn position(collection: Object, child: Object) -> Option<usize> {
+unsafe fn position(collection: Object, child: Object) -> Found<usize> {
     // SAFETY: as `describe`; iterating builtin collections runs no Python code.
     unsafe {
         let items = ffi::PySequence_Tuple(collection);
         if items.is_null() {
-            return None;
+            clear_exception()?;
+            return Ok(None);
         }
         let found = (0..ffi::PyTuple_Size(items)).find(|&i| ffi::PyTuple_GetItem(items, i) == child);
         ffi::Py_DecRef(items);
-        found.map(|i| i as usize)
+        Ok(found.map(|i| i as usize))
     }
 }
 
-unsafe fn item(dict: Object, child: Object) -> Option<Step> {
+unsafe fn item(dict: Object, child: Object) -> Found<Step> {
     // SAFETY: as `describe`. repr() of a key may run Python code: all marks
     // are gone by now.
     unsafe {
@@ -107,18 +147,19 @@ unsafe fn item(dict: Object, child: Object) -> Option<Step> {
         let mut n = 0;
         while ffi::PyDict_Next(dict, &mut place, &mut key, &mut value) != 0 {
             if value == child {
-                return if is_text_or_number(key) {
-                    Some(("", format!("[{}]", text_of(ffi::PyObject_Repr(key))?)))
-                } else {
-                    Some(("[*", format!(".values()][{n}]")))
-                };
+                if is_text_or_number(key)
+                    && let Some(key) = text_of(ffi::PyObject_Repr(key))?
+                {
+                    return Ok(Some(("", try_format!("[{key}]")?)));
+                }
+                return Ok(Some(("[*", try_format!(".values()][{n}]")?)));
             }
             if key == child {
-                return Some(("[*", format!("][{n}]")));
+                return Ok(Some(("[*", try_format!("][{n}]")?)));
             }
             n += 1;
         }
-        None
+        Ok(None)
     }
 }
 
@@ -131,7 +172,7 @@ unsafe fn is_instance_dict(parent: Object, child: Object) -> bool {
 }
 
 /// The string under which `dict` holds `child`.
-unsafe fn key_of(dict: Object, child: Object) -> Option<String> {
+unsafe fn key_of(dict: Object, child: Object) -> Found<String> {
     // SAFETY: as `describe`.
     unsafe {
         let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
@@ -141,7 +182,7 @@ unsafe fn key_of(dict: Object, child: Object) -> Option<String> {
                 return text_of(key);
             }
         }
-        None
+        Ok(None)
     }
 }
 
@@ -157,7 +198,7 @@ unsafe fn is_text_or_number(key: Object) -> bool {
 }
 
 /// An attribute of `parent` that is `child`.
-unsafe fn attribute(parent: Object, child: Object) -> Option<String> {
+unsafe fn attribute(parent: Object, child: Object) -> Found<String> {
     const KNOWN: [&CStr; 22] = [
         c"__self__",
         c"__func__",
@@ -187,69 +228,69 @@ unsafe fn attribute(parent: Object, child: Object) -> Option<String> {
         if is(parent, &raw mut ffi::PyFunction_Type)
             && let Some(name) = function_attribute(parent, child)
         {
-            return Some(name);
+            return try_format!("{name}").map(Some);
         }
         if header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
             if (*parent.cast::<ffi::PyTypeObject>()).tp_dict == child {
-                return Some("__dict__".into());
+                return try_format!("__dict__").map(Some);
             }
-        } else if let Some(name) = instance_attribute(parent, child) {
-            return Some(name);
+        } else if let Some(name) = instance_attribute(parent, child)? {
+            return Ok(Some(name));
         }
         // Only builtin types: their attributes run no Python code.
         if header::is_python_class(header::type_of(parent)) {
-            return None;
+            return Ok(None);
         }
-        KNOWN
-            .iter()
-            .find(|name| yields(parent, ffi::PyUnicode_FromString(name.as_ptr()), child))
-            .and_then(|name| name.to_str().ok())
-            .map(str::to_owned)
+        for name in KNOWN {
+            let name = ffi::PyUnicode_FromString(name.as_ptr());
+            if let Some(name) = if_attribute(parent, name, child)? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 }
 
 /// What a freeze will give the function stands where these attributes are.
-unsafe fn function_attribute(function: Object, child: Object) -> Option<String> {
+unsafe fn function_attribute(function: Object, child: Object) -> Option<&'static str> {
     // SAFETY: as `describe`.
     unsafe {
         let fields = &*function.cast::<ffi::PyFunctionObject>();
-        let name = if child == fields.func_dict {
-            "__dict__"
+        if child == fields.func_dict {
+            Some("__dict__")
         } else if is(child, &raw mut ffi::PyDict_Type)
             && child != fields.func_kwdefaults
             && child != fields.func_annotations
         {
-            "__globals__"
+            Some("__globals__")
         } else if is(child, &raw mut ffi::PyTuple_Type)
             && child != fields.func_defaults
             && child != fields.func_typeparams
         {
-            "__closure__"
+            Some("__closure__")
         } else {
-            return None;
-        };
-        Some(name.into())
+            None
+        }
     }
 }
 
 /// The name of an instance variable or slot of `parent` that is `child`.
-unsafe fn instance_attribute(parent: Object, child: Object) -> Option<String> {
+unsafe fn instance_attribute(parent: Object, child: Object) -> Found<String> {
     // SAFETY: as `describe`. The generic getattr does not run a class's own
     // `__getattribute__`, and the names tried are instance variables or slots.
     unsafe {
         let ty = header::type_of(parent);
         if header::has_feature(ty, ffi::Py_TPFLAGS_MANAGED_DICT) {
             if edges::managed_dict(parent) == child {
-                return Some("__dict__".into());
+                return try_format!("__dict__").map(Some);
             }
             if header::has_feature(ty, ffi::Py_TPFLAGS_INLINE_VALUES) {
                 let keys = ffi::imm_shared_keys(ty);
                 for i in 0..(*keys).dk_nentries as usize {
                     let name = (*ffi::imm_unicode_entries(keys).add(i)).me_key;
                     ffi::Py_IncRef(name);
-                    if yields(parent, name, child) {
-                        ffi::Py_IncRef(name);
-                        return text_of(name);
+                    if let Some(name) = if_attribute(parent, name, child)? {
+                        return Ok(Some(name));
                     }
                 }
             }
@@ -264,32 +305,32 @@ unsafe fn instance_attribute(parent: Object, child: Object) -> Option<String> {
             while ffi::PyDict_Next((*base).tp_dict, &mut place, &mut name, &mut descriptor) != 0 {
                 if is(descriptor, &raw mut ffi::PyMemberDescr_Type) {
                     ffi::Py_IncRef(name);
-                    if yields(parent, name, child) {
-                        ffi::Py_IncRef(name);
-                        return text_of(name);
+                    if let Some(name) = if_attribute(parent, name, child)? {
+                        return Ok(Some(name));
                     }
                 }
             }
         }
-        None
+        Ok(None)
     }
 }
 
-/// True if the attribute `name` (a reference that is used up) is `child`.
-unsafe fn yields(parent: Object, name: Object, child: Object) -> bool {
+/// The text of `name` (a reference that is used up), if the attribute of that name is `child`.
+unsafe fn if_attribute(parent: Object, name: Object, child: Object) -> Found<String> {
     // SAFETY: as `describe`.
     unsafe {
         if name.is_null() {
-            ffi::PyErr_Clear();
-            return false;
+            clear_exception()?;
+            return Ok(None);
         }
         let value = ffi::PyObject_GenericGetAttr(parent, name);
-        ffi::Py_DecRef(name);
-        if value.is_null() {
-            ffi::PyErr_Clear();
-        }
         ffi::Py_DecRef(value);
-        value == child
+        if value == child {
+            return text_of(name);
+        }
+        ffi::Py_DecRef(name);
+        clear_exception()?;
+        Ok(None)
     }
 }
 
@@ -313,16 +354,16 @@ unsafe fn referent(parent: Object, child: Object) -> Option<usize> {
 }
 
 /// The text of a new reference to a string, which is given back.
-unsafe fn text_of(text: Object) -> Option<String> {
+unsafe fn text_of(string: Object) -> Found<String> {
     // SAFETY: as `describe`.
     unsafe {
-        if text.is_null() {
-            ffi::PyErr_Clear();
-            return None;
-        }
-        let utf8 = ffi::PyUnicode_AsUTF8(text);
-        let owned = (!utf8.is_null()).then(|| CStr::from_ptr(utf8).to_string_lossy().into_owned());
-        ffi::Py_DecRef(text);
+        let utf8 = if string.is_null() { ptr::null() } else { ffi::PyUnicode_AsUTF8(string) };
+        let owned = if utf8.is_null() {
+            clear_exception().map(|()| None)
+        } else {
+            try_format!("{}", CStr::from_ptr(utf8).to_str().unwrap_or("?")).map(Some)
+        };
+        ffi::Py_DecRef(string);
         owned
     }
 }

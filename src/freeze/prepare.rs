@@ -5,13 +5,17 @@
 //! aside here until the commit, and given up after a rollback.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
 
-use super::detach::{self, Detached};
+use super::detach::Detached;
 use super::graph::Stop;
+use super::weak::WeakReferences;
+use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
+use crate::object::memory::OutOfMemory;
+use crate::object::raise::{self, Raised};
 use crate::policy::Refusal;
+use crate::share::{class, interpreter};
 
 /// list.sort() empties the list, and marks it, while it runs.
 const SORTING: &str = "it is being sorted: freeze it when that is done";
@@ -39,6 +43,8 @@ pub enum Preparation {
     MemoryView,
     /// Its parts that are made on demand are made.
     Code,
+    /// It will own its referent.
+    WeakReference,
 }
 
 impl Preparation {
@@ -49,7 +55,9 @@ impl Preparation {
     pub unsafe fn of(ty: Type) -> Self {
         // SAFETY: the caller's.
         unsafe {
-            if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+            if edges::is_weak_reference(ty) {
+                Self::WeakReference
+            } else if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
                 Self::Class
             } else if header::has_feature(ty, ffi::Py_TPFLAGS_LIST_SUBCLASS) {
                 Self::List
@@ -70,18 +78,20 @@ impl Preparation {
 
 /// What one search has prepared.
 pub struct Prepared {
-    /// The functions that were entered, with what they will refer to.
+    /// The functions that were entered, with what they will refer to; after the commit, with what they referred to.
     detached: HashMap<Object, Detached>,
     /// The classes that were entered.
     classes: Vec<Object>,
-    /// References to give up when the freeze is over.
-    dropped: Vec<Object>,
+    /// The dicts of classes in which None stands for the cached annotations meanwhile, and these, owned.
+    annotations: Vec<(Object, Object)>,
     /// The dicts of `builtins` and `sys`, without which nothing runs.
     vital: [Object; 2],
     /// The bytearrays that were entered while buffers of them were in use.
     exporting: Vec<Object>,
     /// The memory views that were entered.
     views: Vec<Object>,
+    /// The weak references in the graph, and to its objects.
+    pub weak: WeakReferences,
 }
 
 impl Prepared {
@@ -93,11 +103,12 @@ impl Prepared {
         Prepared {
             detached: HashMap::new(),
             classes: Vec::new(),
-            dropped: Vec::new(),
+            annotations: Vec::new(),
             // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
-            vital: unsafe { [c"builtins", c"sys"].map(|name| module_dict(name)) },
+            vital: unsafe { [ffi::imm_builtins_dict(), ffi::imm_sys_dict()] },
             exporting: Vec::new(),
             views: Vec::new(),
+            weak: WeakReferences::default(),
         }
     }
 
@@ -115,8 +126,10 @@ impl Prepared {
             match preparation {
                 Preparation::None => Ok(()),
                 Preparation::Class => {
+                    self.classes.try_reserve(1)?;
                     self.classes.push(op);
-                    self.drop_cached_annotations(op.cast())
+                    interpreter::current().ok_or(Stop::Raised)?.subclasses.reserve(self.classes.len())?;
+                    self.put_annotations_aside(op.cast())
                 }
                 Preparation::List if (*op.cast::<ffi::PyListObject>()).allocated < 0 => Err(refused(SORTING)),
                 Preparation::List => Ok(()),
@@ -125,6 +138,7 @@ impl Prepared {
                 Preparation::Dict => Ok(()),
                 Preparation::Bytearray => {
                     if (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > 0 {
+                        self.exporting.try_reserve(1)?;
                         self.exporting.push(op);
                     }
                     Ok(())
@@ -133,29 +147,31 @@ impl Prepared {
                     Err(refused(EXPORTED))
                 }
                 Preparation::MemoryView => {
+                    self.views.try_reserve(1)?;
                     self.views.push(op);
                     Ok(())
                 }
-                Preparation::Code => make_code_parts(op.cast()),
+                Preparation::Code => Ok(make_code_parts(op.cast())?),
+                Preparation::WeakReference => self.weak.enter_reference(op),
             }
         }
     }
 
     /// Annotations that can be evaluated again do not extend the reach of a class.
-    unsafe fn drop_cached_annotations(&mut self, class: Type) -> Result<(), Stop> {
+    unsafe fn put_annotations_aside(&mut self, class: Type) -> Result<(), Stop> {
         // SAFETY: a heap type's dict is an exact dict, its keys here exact
-        // strings. The annotations are kept until the freeze is over, so that
-        // nothing is deallocated meanwhile.
+        // strings. A value that takes the place of another needs no memory.
         unsafe {
             let dict = (*class).tp_dict;
-            let annotate = ffi::PyDict_GetItemString(dict, detach::ANNOTATE.as_ptr());
-            let cached = ffi::PyDict_GetItemString(dict, detach::ANNOTATIONS_CACHE.as_ptr());
-            if !cached.is_null() && !annotate.is_null() && annotate != &raw mut ffi::_Py_NoneStruct {
+            let none = &raw mut ffi::_Py_NoneStruct;
+            let annotate = ffi::PyDict_GetItemWithError(dict, ffi::imm_name_annotate_func);
+            let cached = ffi::PyDict_GetItemWithError(dict, ffi::imm_name_annotations_cache);
+            let again = !annotate.is_null() && annotate != none;
+            if again && !cached.is_null() && header::flags(dict) & FROZEN == 0 {
+                self.annotations.try_reserve(1)?;
                 ffi::Py_IncRef(cached);
-                self.dropped.push(cached);
-                if ffi::PyDict_DelItemString(dict, detach::ANNOTATIONS_CACHE.as_ptr()) < 0 {
-                    return Err(Stop::Raised);
-                }
+                self.annotations.push((dict, cached));
+                raise::unless_negative(ffi::PyDict_SetItem(dict, ffi::imm_name_annotations_cache, none))?;
             }
             Ok(())
         }
@@ -169,9 +185,11 @@ impl Prepared {
     /// # Safety
     /// `op` is a live function.
     pub unsafe fn prepare_function(&mut self, op: Object) -> Result<(), Stop> {
-        // SAFETY: op is a function.
-        unsafe {
-            let parts = Detached::prepare(&*op.cast()).ok_or(Stop::Raised)?;
+        // An earlier search of the same freeze may have left its parts.
+        if !self.detached.contains_key(&op) {
+            self.detached.try_reserve(1)?;
+            // SAFETY: op is a function.
+            let parts = unsafe { Detached::prepare(&*op.cast())? };
             self.detached.insert(op, parts);
         }
         Ok(())
@@ -206,15 +224,20 @@ impl Prepared {
 
     /// A bytearray or memory view that was entered although something outside
     /// the graph holds a buffer of it, and so could go on writing.
-    pub fn exported_outside(&self) -> Option<Object> {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn exported_outside(&self) -> Result<Option<Object>, OutOfMemory> {
         // SAFETY: these are memory views, which keep their buffers.
         let buffer_of = |view: Object| unsafe { (*view.cast::<ffi::PyMemoryViewObject>()).mbuf };
         let mut views_of: HashMap<*mut ffi::_PyManagedBufferObject, isize> = HashMap::new();
+        views_of.try_reserve(self.views.len())?;
         for &view in &self.views {
             *views_of.entry(buffer_of(view)).or_default() += 1;
         }
         views_of.remove(&std::ptr::null_mut()); // views that were released
         let mut buffers_of: HashMap<Object, isize> = HashMap::new();
+        buffers_of.try_reserve(views_of.len())?;
         for &buffer in views_of.keys() {
             // SAFETY: as above.
             *buffers_of.entry(unsafe { (*buffer).master.obj }).or_default() += 1;
@@ -230,14 +253,12 @@ impl Prepared {
             unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > inside }
         };
         let view = self.views.iter().copied().find(held_outside);
-        view.or_else(|| self.exporting.iter().copied().find(exported_outside))
+        Ok(view.or_else(|| self.exporting.iter().copied().find(exported_outside)))
     }
 
-    /// What must follow a commit before any Python code runs again. Returns
-    /// references to be given up at the very end.
-    pub fn finish(&mut self) -> Vec<Object> {
-        let mut dropped = std::mem::take(&mut self.dropped);
-        for (function, parts) in self.detached.drain() {
+    /// What must follow a commit before any Python code runs again. Allocates nothing and cannot fail.
+    pub fn finish(&mut self) {
+        for (&function, parts) in &mut self.detached {
             // SAFETY: the function is frozen and not yet seen by anybody else;
             // the plan counted the parts as its edges.
             unsafe {
@@ -246,29 +267,46 @@ impl Prepared {
                 header::set_flags(function, flags & !FROZEN);
                 ffi::PyFunction_SetVectorcall(fields, Some(crate::share::view::call));
                 header::set_flags(function, flags);
-                let null = std::ptr::null_mut();
-                dropped.push(std::mem::replace(&mut fields.func_globals, parts.namespace));
-                dropped.push(std::mem::replace(&mut fields.func_closure, parts.closure));
-                dropped.push(std::mem::replace(&mut fields.func_builtins, null));
-                if !fields.func_annotate.is_null() {
-                    dropped.push(std::mem::replace(&mut fields.func_annotations, null));
-                }
+                parts.exchange(fields);
+            }
+        }
+        // SAFETY: nobody has seen these frozen.
+        unsafe { self.weak.finish() };
+        for &(dict, _) in &self.annotations {
+            // SAFETY: as above. The dict has this key, so nothing can fail.
+            unsafe {
+                let flags = header::flags(dict);
+                header::set_flags(dict, flags & !FROZEN);
+                ffi::PyDict_DelItem(dict, ffi::imm_name_annotations_cache);
+                header::set_flags(dict, flags);
             }
         }
         for class in self.classes.drain(..) {
-            // Call sites that were specialised for the class would run its
-            // functions directly, and not their views.
-            // SAFETY: class is a heap type.
-            unsafe { ffi::PyType_Modified(class.cast()) };
+            // SAFETY: class is a heap type, and room was made.
+            unsafe { class::settle(class.cast()) };
         }
-        dropped
     }
 
-    /// After a rollback: the references to be given up, what was detached among them.
-    pub fn abandon(&mut self) -> Vec<Object> {
-        let mut dropped = std::mem::take(&mut self.dropped);
-        dropped.extend(self.detached.drain().flat_map(|(_, parts)| [parts.namespace, parts.closure]));
-        dropped
+    /// Gives up every reference that is left: after a rollback what was detached,
+    /// after [`Prepared::finish`] what the detached parts have replaced.
+    ///
+    /// # Safety
+    /// The caller holds the GIL. Python code may run: no search is under way.
+    pub unsafe fn give_up(self) {
+        // SAFETY: these references are owned.
+        unsafe {
+            for parts in self.detached.into_values() {
+                parts.discard();
+            }
+            self.weak.give_up();
+            for (dict, cached) in self.annotations {
+                if header::flags(dict) & FROZEN == 0 {
+                    // As in `put_annotations_aside`: it cannot fail.
+                    ffi::PyDict_SetItem(dict, ffi::imm_name_annotations_cache, cached);
+                }
+                ffi::Py_DecRef(cached);
+            }
+        }
     }
 }
 
@@ -277,30 +315,15 @@ fn refused(advice: &'static str) -> Stop {
 }
 
 /// Makes the parts that a code object otherwise makes, and stores, on demand.
-unsafe fn make_code_parts(code: *mut ffi::PyCodeObject) -> Result<(), Stop> {
+unsafe fn make_code_parts(code: *mut ffi::PyCodeObject) -> Result<(), Raised> {
     // SAFETY: a code object; the references are given back.
     unsafe {
-        for part in [
-            ffi::PyCode_GetCode(code),
-            ffi::PyCode_GetVarnames(code),
-            ffi::PyCode_GetCellvars(code),
-            ffi::PyCode_GetFreevars(code),
-        ] {
-            if part.is_null() {
-                return Err(Stop::Raised);
-            }
-            ffi::Py_DecRef(part);
+        type Make = unsafe extern "C" fn(*mut ffi::PyCodeObject) -> Object;
+        let parts: [Make; 4] =
+            [ffi::PyCode_GetCode, ffi::PyCode_GetVarnames, ffi::PyCode_GetCellvars, ffi::PyCode_GetFreevars];
+        for make in parts {
+            ffi::Py_DecRef(raise::unless_null(make(code))?);
         }
         Ok(())
-    }
-}
-
-/// The dict of an imported module, or null.
-unsafe fn module_dict(name: &CStr) -> Object {
-    // SAFETY: sys.modules holds the module.
-    unsafe {
-        let modules = ffi::PyImport_GetModuleDict();
-        let module = ffi::PyDict_GetItemString(modules, name.as_ptr());
-        if module.is_null() { module } else { ffi::PyModule_GetDict(module) }
     }
 }

@@ -1,21 +1,16 @@
 //! A freeze from its roots to its commit, on CPython's heap.
 
-use std::ffi::CStr;
-
-use super::explore::{Reason, explore};
+use super::explore::{Reason, Stopped, explore};
 use super::graph::{Graph, Reach, Stop};
 use super::path;
 use super::plan::Plan;
 use crate::lifetime::release;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, PyNode};
-use crate::object::raise::{self, Value};
+use crate::object::memory::{self, OutOfMemory};
+use crate::object::raise::{self, Raised, Value};
 use crate::policy::Refusal;
 use crate::share::interpreter;
-
-/// A Python exception is set.
-#[derive(Debug)]
-pub struct Raised;
 
 /// Freezes everything that `roots` reach, or nothing.
 ///
@@ -30,66 +25,70 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
     unsafe {
         let state = interpreter::current().ok_or(Raised)?;
         let mut graph = Graph::new(&state.registry, Reach::Freezable);
-        let nodes: Vec<PyNode> = roots.iter().copied().map(PyNode).collect();
-        let mut abandoned = Vec::new();
-        let mut found = explore(&mut graph, &nodes);
-        if let Ok(plan) = found {
-            found = match graph.prepared().exported_outside() {
-                None => Ok(plan),
-                Some(exported) => {
-                    plan.rollback(&mut graph);
-                    abandoned = graph.prepared().abandon();
-                    graph.deny(exported);
-                    explore(&mut graph, &nodes)
-                }
-            };
-        }
-        match found {
+        let outcome = match find(&mut graph, roots) {
             Ok(plan) => {
-                give_up(commit(&mut graph, plan));
+                commit(&mut graph, plan);
                 Ok(())
             }
-            Err(stopped) => {
-                let route: Vec<Object> = stopped.path().map(|node| node.0).collect();
-                let reason = stopped.rollback(&mut graph);
-                // The route may lead through what was detached: it is described
-                // before that is given up.
-                match reason {
-                    Reason::Refused(Stop::Refused(refusal)) => {
-                        raise_not_freezable(&route, &explain(refusal));
-                    }
-                    Reason::Refused(Stop::NotARoot) => {
-                        raise_not_freezable(&route, "its policy is FREEZABLE_EXPLICIT: pass it to freeze() by name")
-                    }
-                    Reason::Refused(Stop::Raised) => {}
-                    Reason::OutOfMemory => {
-                        ffi::PyErr_NoMemory();
-                    }
-                }
-                let error = ffi::PyErr_GetRaisedException();
-                abandoned.extend(graph.prepared().abandon());
-                give_up(abandoned);
-                ffi::PyErr_SetRaisedException(error);
-                Err(Raised)
-            }
+            // The route to a culprit may lead through what was detached: it is
+            // described before that is given up.
+            Err(stopped) => Err(report(&mut graph, stopped)),
+        };
+        end(graph);
+        outcome
+    }
+}
+
+/// Searches, and makes ready to commit.
+#[expect(clippy::result_large_err, reason = "as for `explore`")]
+fn find<'a>(graph: &mut Graph<'a>, roots: &[Object]) -> Result<Plan<PyNode>, Stopped<Graph<'a>>> {
+    let roots = PyNode::slice(roots);
+    let plan = explore(graph, roots)?;
+    match graph.ready_to_commit() {
+        Ok(()) => Ok(plan),
+        Err(Stop::OutOfMemory) => Err(Stopped::after(plan, Reason::OutOfMemory)),
+        // The object is known only now: a search that refuses it finds the path.
+        Err(_) => {
+            plan.rollback(graph);
+            explore(graph, roots)
         }
     }
 }
 
-/// Freezes what was found. Returns the references to give up when the graph is
-/// no longer used.
-fn commit(graph: &mut Graph<'_>, mut plan: Plan<PyNode>) -> Vec<Object> {
+/// Freezes what was found.
+fn commit(graph: &mut Graph<'_>, mut plan: Plan<PyNode>) {
     plan.count_internal_edges(graph);
     plan.commit(graph);
-    let dropped = graph.prepared().finish();
+    graph.finish();
     release::note_frozen(graph.frozen());
-    dropped
 }
 
-unsafe fn give_up(references: Vec<Object>) {
-    for reference in references {
-        // SAFETY: they were owned by the freeze.
-        unsafe { ffi::Py_DecRef(reference) };
+/// Gives up what was prepared and is not used. An exception that is set stays.
+unsafe fn end(graph: Graph<'_>) {
+    // SAFETY: a GIL is held. Python code may run, and change the registry: the graph is gone by then.
+    unsafe {
+        let prepared = graph.into_prepared();
+        let error = ffi::PyErr_GetRaisedException();
+        prepared.give_up();
+        ffi::PyErr_SetRaisedException(error);
+    }
+}
+
+/// Rolls back, and raises what the search stopped for.
+unsafe fn report<'a>(graph: &mut Graph<'a>, stopped: Stopped<Graph<'a>>) -> Raised {
+    // SAFETY: a GIL is held, and the graph's objects are alive: see `freeze`.
+    unsafe {
+        let route = memory::collect(stopped.path().map(|node| node.0));
+        let reason = match stopped.rollback(graph) {
+            Reason::Refused(Stop::Raised) => return Raised,
+            Reason::Refused(Stop::Refused(refusal)) => Ok(explain(refusal)),
+            Reason::Refused(Stop::NotARoot) => Ok("its policy is FREEZABLE_EXPLICIT: pass it to freeze() by name"),
+            Reason::Refused(Stop::OutOfMemory) | Reason::OutOfMemory => Err(OutOfMemory),
+        };
+        match reason.and_then(|reason| raise_not_freezable(&route?, reason)) {
+            Ok(()) => Raised,
+            Err(error) => raise::no_memory(error),
+        }
     }
 }
 
@@ -98,61 +97,62 @@ unsafe fn give_up(references: Vec<Object>) {
 /// An object that is immutable by nature, as a tuple is, counts when all it
 /// refers to is frozen; it is marked then.
 ///
+/// # Errors
+/// [`Raised`]: MemoryError.
+///
 /// # Safety
-/// The caller holds a GIL and `op` alive.
-pub unsafe fn is_frozen(op: Object) -> bool {
-    // SAFETY: as `freeze`. An error set by the search is no answer of ours.
+/// The caller holds a GIL and `op` alive. No exception is set.
+pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
+    // SAFETY: as `freeze`.
     unsafe {
         if header::flags(op) & (FROZEN | PROXY) != 0 {
-            return true;
+            return Ok(true);
         }
-        let error = ffi::PyErr_GetRaisedException();
-        let Some(state) = interpreter::current() else {
-            ffi::PyErr_SetRaisedException(error);
-            return false;
-        };
+        let state = interpreter::current().ok_or(Raised)?;
         let mut graph = Graph::new(&state.registry, Reach::ShallowImmutable);
-        let frozen = match explore(&mut graph, &[PyNode(op)]) {
+        let outcome = match find(&mut graph, &[op]) {
             Ok(plan) => {
-                give_up(commit(&mut graph, plan));
+                commit(&mut graph, plan);
                 // An immortal object is not entered; only the builtin types have such.
-                true
+                Ok(true)
             }
-            Err(stopped) => {
-                let _ = stopped.rollback(&mut graph);
-                false
-            }
+            Err(stopped) => match stopped.rollback(&mut graph) {
+                Reason::Refused(Stop::Refused(_) | Stop::NotARoot) => Ok(false),
+                Reason::Refused(Stop::Raised) => Err(Raised),
+                Reason::Refused(Stop::OutOfMemory) | Reason::OutOfMemory => Err(raise::no_memory(OutOfMemory)),
+            },
         };
-        give_up(graph.prepared().abandon());
-        ffi::PyErr_SetRaisedException(error);
-        frozen
+        end(graph);
+        outcome
     }
 }
 
-fn explain(refusal: Refusal) -> String {
+fn explain(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::Policy => "its policy is FREEZABLE_NO".into(),
-        Refusal::Unregistered => "it is made in C and nobody said that its writes respect freezing: \
+        Refusal::Policy => "its policy is FREEZABLE_NO",
+        Refusal::Unregistered => {
+            "it is made in C and nobody said that its writes respect freezing: \
              immutable.register_freezable(type) says so"
-            .into(),
-        Refusal::Stateful(advice) => advice.into(),
+        }
+        Refusal::Stateful(advice) => advice,
     }
 }
 
-unsafe fn raise_not_freezable(route: &[Object], reason: &str) {
-    // SAFETY: the route's objects are alive: see `freeze`.
+/// Raises `NotFreezableError` for the last object of `route`.
+unsafe fn raise_not_freezable(route: &[Object], reason: &str) -> Result<(), OutOfMemory> {
+    // SAFETY: as `report`.
     unsafe {
-        let Some(&culprit) = route.last() else { return };
+        let Some(&culprit) = route.last() else { return Ok(()) };
         let Some(error) = interpreter::current().map(|state| state.not_freezable_error) else {
-            return;
+            return Ok(());
         };
-        let type_name = CStr::from_ptr((*header::type_of(culprit)).tp_name).to_string_lossy();
-        let path = path::describe(route);
-        let text = format!("cannot freeze '{type_name}' object at {path}: {reason}");
+        let path = path::describe(route)?;
+        let type_name = header::type_name(header::type_of(culprit));
         raise::with_attributes(
             error,
-            &text,
+            format_args!("cannot freeze '{type_name}' object at {path}: {reason}"),
             &[(c"obj", Value::Object(culprit)), (c"path", Value::Text(&path)), (c"reason", Value::Text(reason))],
         );
+        Ok(())
     }
 }

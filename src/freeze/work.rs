@@ -359,6 +359,7 @@ impl Iterator for Words<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::fault;
 
     #[test]
     fn a_stack_is_last_in_first_out_across_segments_and_iterates_oldest_first() {
@@ -410,12 +411,12 @@ mod tests {
     #[test]
     fn a_stack_that_finds_no_memory_stays_as_it_was() {
         let mut stack = WordStack::new();
-        memory::fail_after(Some(2));
+        fault::begin(3, usize::MAX);
         let mut pushed = 0;
         while stack.push(pushed).is_ok() {
             pushed += 1;
         }
-        memory::fail_after(None);
+        assert_eq!(fault::end(), 1);
         assert_eq!(pushed, FIRST_CAPACITY + 2 * FIRST_CAPACITY + HEADER_WORDS);
         assert!(stack.iter().eq(0..pushed));
         stack.push(pushed).unwrap();

@@ -10,16 +10,29 @@ use std::sync::{PoisonError, RwLock};
 
 use super::record::Record;
 use crate::object::header::{Object, PyNode};
+use crate::object::memory::OutOfMemory;
 
 static RECORDS: RwLock<Option<HashMap<usize, usize>>> = RwLock::new(None);
 
-/// Notes the component of a member.
-pub fn insert(member: Object, record: NonNull<Record<PyNode>>) {
-    RECORDS
-        .write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert_default()
-        .insert(member.addr(), record.as_ptr().expose_provenance());
+/// Notes the components of members that are about to be committed: all of them, or none.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub fn insert<I>(members: I) -> Result<(), OutOfMemory>
+where
+    I: Iterator<Item = (Object, NonNull<Record<PyNode>>)> + Clone,
+{
+    let count = members.clone().count();
+    if count == 0 {
+        return Ok(());
+    }
+    let mut records = RECORDS.write().unwrap_or_else(PoisonError::into_inner);
+    let records = records.get_or_insert_default();
+    records.try_reserve(count)?;
+    for (member, record) in members {
+        records.insert(member.addr(), record.as_ptr().expose_provenance());
+    }
+    Ok(())
 }
 
 /// The component of a member.

@@ -10,3 +10,5 @@ pub mod record;
 pub mod references;
 #[cfg(feature = "cpython")]
 pub mod release;
+#[cfg(feature = "cpython")]
+pub mod weak;

@@ -103,6 +103,21 @@ impl<N: Copy> Record<N> {
         &self.live
     }
 
+    /// Puts the record of a dead component in front of another one: the word that counted live members is free now.
+    #[inline]
+    pub fn link(&self, next: Option<NonNull<Self>>) {
+        // Relaxed: the component belongs to one thread.
+        self.live.store(next.map_or(0, |next| next.as_ptr().expose_provenance()), Ordering::Relaxed);
+    }
+
+    /// Returns what [`Record::link`] has put behind this record.
+    #[inline]
+    #[must_use]
+    pub fn linked(&self) -> Option<NonNull<Self>> {
+        // Relaxed: as there.
+        NonNull::new(core::ptr::with_exposed_provenance_mut(self.live.load(Ordering::Relaxed)))
+    }
+
     /// Adds one live member to a record that no other thread has yet.
     #[inline]
     pub fn add_live(&self) {

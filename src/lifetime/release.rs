@@ -7,23 +7,37 @@
 //! `tp_clear`. A reference of our own to each member keeps the members in place
 //! until the last step, so nothing here depends on the order of members.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::Record;
-use super::{count, headless, references};
+use super::references::{self, Dead};
+use super::{headless, weak};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PROXY, PyNode};
-use crate::share::interpreter;
+use crate::share::{class, interpreter};
 
-// Relaxed throughout: a statistic that orders nothing.
+// Relaxed throughout: a statistic that orders nothing. With one interpreter only, its GIL makes every change whole.
 static FROZEN_OBJECTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Notes that `n` objects were frozen.
 pub fn note_frozen(n: usize) {
-    FROZEN_OBJECTS.fetch_add(n, Ordering::Relaxed);
+    if references::is_shared() {
+        FROZEN_OBJECTS.fetch_add(n, Ordering::Relaxed);
+    } else {
+        FROZEN_OBJECTS.store(frozen_objects() + n, Ordering::Relaxed);
+    }
+}
+
+#[inline]
+fn note_released(n: usize) {
+    if references::is_shared() {
+        FROZEN_OBJECTS.fetch_sub(n, Ordering::Relaxed);
+    } else {
+        FROZEN_OBJECTS.store(frozen_objects() - n, Ordering::Relaxed);
+    }
 }
 
 /// How many frozen objects exist in this process.
@@ -40,8 +54,12 @@ pub fn frozen_objects() -> usize {
 pub unsafe fn object(op: Object) {
     // SAFETY: nobody else has a reference.
     unsafe {
+        let referent = if edges::is_weak_reference(header::type_of(op)) { weak::take_referent(op) } else { None };
         make_ordinary(op);
         ffi::_Py_Dealloc(op);
+        if let Some(referent) = referent {
+            ffi::Py_DecRef(referent);
+        }
     }
 }
 
@@ -52,10 +70,13 @@ unsafe fn make_ordinary(op: Object) {
     // SAFETY: nobody else has a reference.
     unsafe {
         let flags = header::flags(op);
+        if flags & FROZEN != 0 {
+            weak::detach(op);
+        }
         header::set_flags(op, flags & !(FROZEN | PROXY));
         header::set_refcnt(op, 0);
         if flags & FROZEN != 0 {
-            FROZEN_OBJECTS.fetch_sub(1, Ordering::Relaxed);
+            note_released(1);
             // Deallocators of collected types expect to be tracked.
             if header::has_gc_head(op) {
                 ffi::PyObject_GC_Track(op.cast());
@@ -76,17 +97,14 @@ unsafe fn make_ordinary(op: Object) {
 pub unsafe fn end_resurrection(op: Object) -> bool {
     // SAFETY: with the last reference gone, nobody else has the object.
     unsafe {
-        let word = header::count_word(op);
-        let Some(record) = references::component(op) else {
-            if !count::decrement(word) {
-                return true;
+        let record = match references::lower(op) {
+            None => return true,
+            Some(Dead::Object(op)) => {
+                make_ordinary(op);
+                return false;
             }
-            make_ordinary(op);
-            return false;
+            Some(Dead::Component(record)) => record,
         };
-        if !count::decrement_member(word, record.as_ref().live()) {
-            return true;
-        }
         // The cycle that it is part of is garbage for the collector now.
         thaw(record);
         for &PyNode(member) in Record::members(record) {
@@ -96,6 +114,7 @@ pub unsafe fn end_resurrection(op: Object) -> bool {
         }
         Record::release(record);
         header::set_refcnt(op, header::refcnt(op) - 1);
+        references::debug::note_given_up();
         header::refcnt(op) > 0
     }
 }
@@ -120,13 +139,45 @@ unsafe fn forget_view(op: Object) {
 /// interpreter.
 #[cold]
 pub unsafe fn component(record: NonNull<Record<PyNode>>) {
-    // SAFETY: as the caller says; each step says what it relies on.
+    let level = LEVEL.get();
+    if level == MOST_LEVELS {
+        // SAFETY: the record of a dead component is ours.
+        unsafe { record.as_ref().link(PENDING.replace(Some(record))) };
+        return;
+    }
+    LEVEL.set(level + 1);
+    // SAFETY: the caller's; what is pending is dead.
+    unsafe {
+        tear_down(record);
+        while level + 1 == MOST_LEVELS
+            && let Some(pending) = PENDING.get()
+        {
+            PENDING.set(pending.as_ref().linked());
+            tear_down(pending);
+        }
+    }
+    LEVEL.set(level);
+}
+
+/// How many teardowns may be nested in one thread: that of a component by the last step of another. Deeper ones wait
+/// for the deepest, so that a long chain of components does not overflow the stack.
+const MOST_LEVELS: u32 = 16;
+
+thread_local! {
+    static LEVEL: Cell<u32> = const { Cell::new(0) };
+    /// Dead components whose teardown waits, linked through their records.
+    static PENDING: Cell<Option<NonNull<Record<PyNode>>>> = const { Cell::new(None) };
+}
+
+unsafe fn tear_down(record: NonNull<Record<PyNode>>) {
+    // SAFETY: the component is dead, and so ours; each step says what it relies on.
     unsafe {
         let error = ffi::PyErr_GetRaisedException();
         thaw(record);
         let members = Record::members(record);
-        if !finalize(members) || !is_resurrected(members) {
-            clear_weak_references(members);
+        finalize(members);
+        if !is_resurrected(members) {
+            weak::clear_all(members.iter().map(|node| node.0));
             for &PyNode(member) in members {
                 forget_view(member);
                 if header::has_gc_head(member)
@@ -149,13 +200,20 @@ pub unsafe fn component(record: NonNull<Record<PyNode>>) {
 }
 
 /// Turns the members into ordinary objects, each with one reference of ours.
+///
+/// Python code may run at the end: what only a frozen weak reference kept alive dies.
 unsafe fn thaw(record: NonNull<Record<PyNode>>) {
     // SAFETY: nobody else sees the members, whose edges are as they were counted.
     unsafe {
         let members = Record::members(record);
         for &PyNode(member) in members {
+            // First, while weak references of other interpreters can still tell that the component is dead.
+            weak::detach(member);
+        }
+        for &PyNode(member) in members {
             header::set_refcnt(member, 1);
         }
+        references::debug::note_taken(members.len());
         let is_member = |op: Object| header::flags(op) & MEMBER != 0 && references::component(op) == Some(record);
         for &PyNode(member) in members {
             edges::for_each(member, &mut |target| {
@@ -173,74 +231,63 @@ unsafe fn thaw(record: NonNull<Record<PyNode>>) {
                 headless::remove(member);
             }
         }
-        FROZEN_OBJECTS.fetch_sub(members.len(), Ordering::Relaxed);
+        note_released(members.len());
+        for &PyNode(member) in members {
+            let ty = header::type_of(member);
+            if edges::is_weak_reference(ty) {
+                weak::weaken(member);
+            } else if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                class::unsettle(member.cast());
+            }
+        }
     }
 }
 
-/// Runs finalizers, each once. Returns whether there were any.
-unsafe fn finalize(members: &[PyNode]) -> bool {
-    let mut any = false;
+/// Runs finalizers, each once.
+unsafe fn finalize(members: &[PyNode]) {
     for &PyNode(member) in members {
         // SAFETY: our reference keeps the member alive.
         unsafe {
             if (*header::type_of(member)).tp_finalize.is_some() {
-                any = true;
                 ffi::PyObject_CallFinalizer(member);
             }
         }
     }
-    any
 }
 
 /// True if a member has references other than ours and those of other members.
+///
+/// As the collector does, the internal references are subtracted from the counts, and then given back.
 unsafe fn is_resurrected(members: &[PyNode]) -> bool {
-    let mut outside: HashMap<Object, usize> = members
-        .iter()
-        // SAFETY: our reference keeps the member alive.
-        .map(|node| (node.0, unsafe { header::refcnt(node.0) } as usize - 1))
-        .collect();
-    for &PyNode(member) in members {
-        // SAFETY: as above. An immortal member counts as resurrected anyway.
-        unsafe {
-            edges::for_each(member, &mut |target| {
-                if let Some(n) = outside.get_mut(&target) {
-                    *n = n.saturating_sub(1);
-                }
-            });
+    // SAFETY: our references keep the members alive, and nothing runs meanwhile. The flag is free: they are not frozen.
+    unsafe {
+        // Frozen once more, or made immortal.
+        if members.iter().any(|node| header::is_immortal_or_shared(node.0)) {
+            return true;
         }
+        for &PyNode(member) in members {
+            header::set_flags(member, header::flags(member) | MEMBER);
+        }
+        for_each_internal_edge(members, |target| header::set_refcnt(target, header::refcnt(target) - 1));
+        let resurrected = members.iter().any(|node| header::refcnt(node.0) > 1);
+        for_each_internal_edge(members, |target| header::set_refcnt(target, header::refcnt(target) + 1));
+        for &PyNode(member) in members {
+            header::set_flags(member, header::flags(member) & !MEMBER);
+        }
+        resurrected
     }
-    outside.into_values().any(|n| n > 0)
 }
 
-/// Clears all weak references to the members, and only then calls callbacks, so
-/// that no callback can reach a member.
-unsafe fn clear_weak_references(members: &[PyNode]) {
-    let mut to_call = Vec::new();
-    // SAFETY: our references keep the members alive; a weak reference leaves
-    // the list when it is cleared.
-    unsafe {
-        for &PyNode(member) in members {
-            let list = ffi::imm_weakrefs(member);
-            if list.is_null() {
-                continue;
-            }
-            while !(*list).is_null() {
-                let weak: *mut ffi::PyWeakReference = (*list).cast();
-                if !(*weak).wr_callback.is_null() {
-                    ffi::Py_IncRef(weak.cast());
-                    to_call.push(weak);
+/// Calls `act` with the end of each edge between members, all of which are marked.
+unsafe fn for_each_internal_edge(members: &[PyNode], act: impl Fn(Object)) {
+    for &PyNode(member) in members {
+        // SAFETY: the members are alive, and the edges do not change.
+        unsafe {
+            edges::for_each(member, &mut |target| {
+                if header::flags(target) & MEMBER != 0 {
+                    act(target);
                 }
-                ffi::_PyWeakref_ClearRef(weak);
-            }
-        }
-        for weak in to_call {
-            let callback = (*weak).wr_callback;
-            let result = ffi::PyObject_CallOneArg(callback, weak.cast());
-            if result.is_null() {
-                ffi::PyErr_WriteUnraisable(callback);
-            }
-            ffi::Py_DecRef(result);
-            ffi::Py_DecRef(weak.cast());
+            });
         }
     }
 }

@@ -1,5 +1,10 @@
 #include "bridge.h"
+#include "pycore_ceval.h"
+#include "pycore_crossinterp.h"
+#include "pycore_global_objects.h"
 #include "pycore_interp.h"
+#include "pycore_runtime.h"
+#include "pycore_unicodeobject.h"
 #include "pycore_opcode_metadata.h"
 #include "pycore_opcode_utils.h"
 #include "pycore_pystate.h"
@@ -11,11 +16,54 @@ imm_gc_heap_size(void)
     return &PyInterpreterState_Get()->gc.heap_size;
 }
 
-PyObject **
-imm_weakrefs(PyObject *op)
+int
+imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *))
 {
-    return _PyType_SUPPORTS_WEAKREFS(Py_TYPE(op))
-           ? (PyObject **)_PyObject_GET_WEAKREFS_LISTPTR(op) : NULL;
+    return _PyEval_AddPendingCall(interp, function, NULL, 0) == _Py_ADD_PENDING_SUCCESS;
+}
+
+PyObject *
+imm_builtins_dict(void)
+{
+    return PyInterpreterState_Get()->builtins;
+}
+
+PyObject *
+imm_sys_dict(void)
+{
+    return PyInterpreterState_Get()->sysdict;
+}
+
+int
+imm_allocator_is_shared(void)
+{
+    int allocator = _PyRuntime.preconfig.allocator;
+    return allocator != PYMEM_ALLOCATOR_PYMALLOC
+           && allocator != PYMEM_ALLOCATOR_PYMALLOC_DEBUG;
+}
+
+/* _PyXIData_t holds a reference of its own: what is received needs another. */
+PyObject *
+imm_receive(_PyXIData_t *data)
+{
+    return Py_NewRef(data->obj);
+}
+
+int
+imm_unintern(PyObject *string)
+{
+    if (PyUnicode_CHECK_INTERNED(string) != SSTATE_INTERNED_MORTAL) {
+        return 0;
+    }
+    PyObject *interned = _Py_INTERP_CACHED_OBJECT(PyInterpreterState_Get(), interned_strings);
+    _PyASCIIObject_CAST(string)->state.interned = SSTATE_NOT_INTERNED;
+    /* The dict's two references are not counted while the string is interned. */
+    Py_SET_REFCNT(string, Py_REFCNT(string) + 2);
+    if (PyDict_DelItem(interned, string) < 0) {
+        PyErr_WriteUnraisable(NULL);
+        return 0;
+    }
+    return 1;
 }
 
 PyObject *
@@ -26,6 +74,11 @@ imm_code_bytes(PyObject *code)
 
 _Static_assert(DICT_KEYS_GENERAL == 0, "edges.rs");
 _Static_assert(MANAGED_DICT_OFFSET == -3 * (Py_ssize_t)sizeof(PyObject *), "edges.rs");
+
+PyObject *const imm_name_annotate_func = &_Py_ID(__annotate_func__);
+PyObject *const imm_name_annotations_cache = &_Py_ID(__annotations_cache__);
+PyObject *const imm_name_name = &_Py_ID(__name__);
+PyObject *const imm_name_package = &_Py_ID(__package__);
 
 const int imm_op_load_global = LOAD_GLOBAL;
 const int imm_op_load_name = LOAD_NAME;

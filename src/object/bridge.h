@@ -20,12 +20,34 @@
  * changed with every object that is untracked by hand. */
 Py_ssize_t *imm_gc_heap_size(void);
 
-/* Where op's list of weak references begins; NULL if its type supports none. */
-PyObject **imm_weakrefs(PyObject *op);
+/* Let some thread of interp call function(NULL) soon; from any thread, while
+ * interp exists. False if too many calls are pending there. */
+int imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *));
+
+/* The namespaces of builtins and sys, without which the current interpreter
+ * cannot run. Borrowed; NULL before they are made. */
+PyObject *imm_builtins_dict(void);
+PyObject *imm_sys_dict(void);
+
+/* True if one interpreter may release what another allocated. */
+int imm_allocator_is_shared(void);
+
+/* The receiving end of a frozen object that is passed by reference. */
+PyObject *imm_receive(struct _xidata *data);
+
+/* Take a string out of the interpreter's table of interned strings. The string
+ * was mutable; its count is right when this returns. */
+int imm_unintern(PyObject *string);
 
 /* The instruction stream of code as compiled, before specialisation.
  * A new reference to bytes, or NULL with MemoryError. */
 PyObject *imm_code_bytes(PyObject *code);
+
+/* Names that the core looks up, immortal: using them allocates nothing. */
+extern PyObject *const imm_name_annotate_func;
+extern PyObject *const imm_name_annotations_cache;
+extern PyObject *const imm_name_name;
+extern PyObject *const imm_name_package;
 
 /* Numbers of the instructions that name a global. */
 extern const int imm_op_load_global;

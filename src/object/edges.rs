@@ -14,7 +14,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use super::ffi;
-use super::header::{self, Object, Type};
+use super::header::{self, FROZEN, Object, Type, VISITED};
 
 /// Calls `visit` for each owned reference of `op`.
 ///
@@ -187,7 +187,12 @@ unsafe fn unreported<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
     };
     // SAFETY: each branch checks the type before it uses its layout.
     unsafe {
-        if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+        if header::flags(op) & (FROZEN | VISITED) != 0 && is_weak_reference(ty) {
+            let referent = (*op.cast::<ffi::PyWeakReference>()).wr_object;
+            if referent != &raw mut ffi::_Py_NoneStruct {
+                some(referent);
+            }
+        } else if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
             let heap = op.cast::<ffi::PyHeapTypeObject>();
             some((*heap).ht_name);
             some((*heap).ht_qualname);
@@ -224,6 +229,23 @@ unsafe fn unreported<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
             some((*descr).d_name);
             some((*descr).d_qualname);
         }
+    }
+}
+
+/// True for the types of weak references and proxies, and their subclasses.
+///
+/// # Safety
+/// `ty` is a live type.
+#[inline]
+pub unsafe fn is_weak_reference(ty: Type) -> bool {
+    const VECTORCALL: isize = std::mem::offset_of!(ffi::PyWeakReference, vectorcall) as isize;
+    // SAFETY: the caller's. The proxy types cannot be subclassed; subclasses of the other inherit where it keeps its
+    // vectorcall, which few other types keep there.
+    unsafe {
+        ty == &raw mut ffi::_PyWeakref_ProxyType
+            || ty == &raw mut ffi::_PyWeakref_CallableProxyType
+            || (*ty).tp_vectorcall_offset == VECTORCALL
+                && ffi::PyType_IsSubtype(ty, &raw mut ffi::_PyWeakref_RefType) != 0
     }
 }
 

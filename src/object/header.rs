@@ -13,6 +13,7 @@
 //! The layout is CPython's (`struct _object`, `PyGC_Head`); `immutability.h`
 //! describes the bits that are ours.
 
+use std::ffi::CStr;
 use std::sync::atomic::AtomicU32;
 
 use super::ffi;
@@ -21,7 +22,16 @@ use super::ffi;
 pub type Object = *mut ffi::PyObject;
 /// An object as the search and the records know it.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct PyNode(pub Object);
+
+impl PyNode {
+    /// The same objects, as nodes.
+    pub fn slice(objects: &[Object]) -> &[PyNode] {
+        // SAFETY: the two types have one representation.
+        unsafe { std::slice::from_raw_parts(objects.as_ptr().cast(), objects.len()) }
+    }
+}
 
 /// A pointer to a type object.
 pub type Type = *mut ffi::PyTypeObject;
@@ -34,6 +44,8 @@ pub const VISITED: u16 = ffi::_Py_VISITED_FLAG as u16;
 pub const MEMBER: u16 = ffi::_Py_MEMBER_FLAG as u16;
 /// Counted as frozen objects are, yet mutable.
 pub const PROXY: u16 = ffi::_Py_PROXY_FLAG as u16;
+/// On a mutable weak reference: its referent is frozen (see `lifetime::weak`).
+pub const FROZEN_REFERENT: u16 = ffi::_Py_FROZEN_REFERENT_FLAG as u16;
 
 #[repr(C)]
 struct Header {
@@ -129,6 +141,15 @@ pub unsafe fn type_of(op: Object) -> Type {
 pub unsafe fn is_immortal_or_shared(op: Object) -> bool {
     // SAFETY: the caller's.
     unsafe { (refcnt(op) as i32) < 0 }
+}
+
+/// The full name of a type. C code could name a type in no known encoding: then it is "?".
+///
+/// # Safety
+/// `ty` points to a type that lives as long as the name is used.
+pub unsafe fn type_name<'a>(ty: Type) -> &'a str {
+    // SAFETY: the caller's; a type's name ends with a zero byte.
+    unsafe { CStr::from_ptr((*ty).tp_name).to_str().unwrap_or("?") }
 }
 
 /// Tests a `tp_flags` bit.

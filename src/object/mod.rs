@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cpython")]
 pub mod edges;
+pub mod fault;
 #[cfg(feature = "cpython")]
 pub mod ffi;
 #[cfg(feature = "cpython")]

@@ -1,9 +1,38 @@
-//! Raising Python exceptions that carry attributes.
+//! Raising Python exceptions.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, c_int};
+use std::fmt;
 
 use super::ffi;
 use super::header::Object;
+use super::memory::{self, OutOfMemory};
+
+/// A Python exception is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raised;
+
+/// The answer of a function of the C API that returns a negative number when it has raised.
+#[inline]
+pub fn unless_negative(answer: c_int) -> Result<(), Raised> {
+    if answer < 0 { Err(Raised) } else { Ok(()) }
+}
+
+/// The answer of a function of the C API that returns null when it has raised.
+#[inline]
+pub fn unless_null(answer: Object) -> Result<Object, Raised> {
+    if answer.is_null() { Err(Raised) } else { Ok(answer) }
+}
+
+/// Raises MemoryError. Returns [`Raised`], for `map_err`.
+///
+/// # Safety
+/// The caller holds a GIL.
+#[cold]
+pub unsafe fn no_memory(_: OutOfMemory) -> Raised {
+    // SAFETY: the caller's.
+    unsafe { ffi::PyErr_NoMemory() };
+    Raised
+}
 
 /// The value of an attribute of an exception.
 pub enum Value<'a> {
@@ -13,15 +42,21 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
-/// Raises an instance of `error` with a message and attributes.
+/// Raises an instance of `error` with a message and attributes, or MemoryError.
 ///
 /// # Safety
 /// The caller holds a GIL.
-pub unsafe fn with_attributes(error: Object, text: &str, attributes: &[(&CStr, Value<'_>)]) {
+pub unsafe fn with_attributes(error: Object, message: fmt::Arguments<'_>, attributes: &[(&CStr, Value<'_>)]) {
     // SAFETY: new references are given back; an exception set meanwhile, for
     // want of memory, stays.
     unsafe {
-        let message = new_text(text);
+        let message = match memory::text(message) {
+            Ok(text) => new_text(&text),
+            Err(error) => {
+                no_memory(error);
+                return;
+            }
+        };
         if message.is_null() {
             return;
         }
@@ -50,7 +85,6 @@ pub unsafe fn with_attributes(error: Object, text: &str, attributes: &[(&CStr, V
 }
 
 unsafe fn new_text(text: &str) -> Object {
-    let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
     // SAFETY: a GIL is held.
-    unsafe { ffi::PyUnicode_DecodeUTF8(text.as_ptr(), text.as_bytes().len() as isize, c"replace".as_ptr()) }
+    unsafe { ffi::PyUnicode_DecodeUTF8(text.as_ptr().cast(), text.len() as isize, c"replace".as_ptr()) }
 }

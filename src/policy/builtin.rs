@@ -102,6 +102,7 @@ pub unsafe fn nature(base: Type) -> Nature {
         PyClassMethod_Type PyStaticMethod_Type PyCFunction_Type PyCMethod_Type
         PyDictProxy_Type PySuper_Type PyMethodDescr_Type PyClassMethodDescr_Type
         PyMemberDescr_Type PyGetSetDescr_Type PyWrapperDescr_Type PySentinel_Type
+        _PyWeakref_RefType _PyWeakref_ProxyType _PyWeakref_CallableProxyType
     );
     if containers.contains(&base) {
         return Nature::Container;

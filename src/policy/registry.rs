@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Policy;
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
+use crate::object::memory::OutOfMemory;
 
 /// The policies registered in one interpreter. Holds a reference to each type.
 #[derive(Default)]
@@ -15,13 +16,18 @@ pub struct Registry {
 impl Registry {
     /// Sets the policy of `ty`, replacing an earlier one.
     ///
+    /// # Errors
+    /// [`OutOfMemory`]: the earlier policy stays.
+    ///
     /// # Safety
     /// The caller holds the GIL of the registry's interpreter.
-    pub unsafe fn register(&mut self, ty: Type, policy: Policy) {
+    pub unsafe fn register(&mut self, ty: Type, policy: Policy) -> Result<(), OutOfMemory> {
+        self.policies.try_reserve(1)?;
         if self.policies.insert(ty, policy).is_none() {
             // SAFETY: ty is live; the reference is given back by `clear`.
             unsafe { ffi::Py_IncRef(ty.cast()) };
         }
+        Ok(())
     }
 
     /// The policy of the nearest registered type in `ty`'s method resolution

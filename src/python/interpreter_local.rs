@@ -6,6 +6,7 @@ use std::ptr;
 use crate::freeze::run;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
+use crate::object::raise::{self, Raised};
 use crate::share::{interpreter, local};
 
 #[repr(C)]
@@ -36,12 +37,16 @@ unsafe extern "C" fn new(ty: *mut ffi::PyTypeObject, args: Object, kwargs: Objec
             return ptr::null_mut();
         }
         let initial = ffi::PyTuple_GetItem(args, 0);
-        if !run::is_frozen(initial) {
-            ffi::PyErr_SetString(
-                ffi::PyExc_TypeError,
-                c"InterpreterLocal() needs a frozen value or factory: freeze() it first".as_ptr(),
-            );
-            return ptr::null_mut();
+        match run::is_frozen(initial) {
+            Ok(true) => {}
+            Ok(false) => {
+                ffi::PyErr_SetString(
+                    ffi::PyExc_TypeError,
+                    c"InterpreterLocal() needs a frozen value or factory: freeze() it first".as_ptr(),
+                );
+                return ptr::null_mut();
+            }
+            Err(Raised) => return ptr::null_mut(),
         }
         let op = ffi::PyType_GenericAlloc(ty, 0);
         if !op.is_null() {
@@ -109,8 +114,12 @@ unsafe extern "C" fn get(op: Object, _: Object) -> Object {
             ffi::Py_DecRef(value);
             return earlier;
         }
+        if let Err(error) = state.locals.set((*this).number, value) {
+            raise::no_memory(error);
+            ffi::Py_DecRef(value);
+            return ptr::null_mut();
+        }
         ffi::Py_IncRef(value);
-        state.locals.set((*this).number, value);
         value
     }
 }
@@ -121,10 +130,17 @@ unsafe extern "C" fn set(op: Object, value: Object) -> Object {
         let Some(state) = interpreter::current() else {
             return ptr::null_mut();
         };
-        ffi::Py_IncRef(value);
-        let old = state.locals.set((*op.cast::<InterpreterLocal>()).number, value);
-        ffi::Py_DecRef(old.unwrap_or(ptr::null_mut()));
-        none()
+        match state.locals.set((*op.cast::<InterpreterLocal>()).number, value) {
+            Ok(old) => {
+                ffi::Py_IncRef(value);
+                ffi::Py_DecRef(old.unwrap_or(ptr::null_mut()));
+                none()
+            }
+            Err(error) => {
+                raise::no_memory(error);
+                ptr::null_mut()
+            }
+        }
     }
 }
 

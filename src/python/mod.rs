@@ -6,5 +6,6 @@
 
 mod interpreter_local;
 mod module;
+mod testing;
 
 pub use module::PyInit__immutable;

@@ -5,12 +5,13 @@ use std::ptr;
 
 use pyo3::ffi as py;
 
-use super::interpreter_local;
+use super::{interpreter_local, testing};
 use crate::capi;
 use crate::freeze::run;
 use crate::lifetime::{record, release};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
+use crate::object::raise::Raised;
 use crate::share::interpreter;
 
 /// Never changes after start-up: CPython only reads it.
@@ -79,7 +80,11 @@ unsafe extern "C" fn freeze(_: Object, args: *const Object, n: isize) -> Object 
 
 unsafe extern "C" fn is_frozen(_: Object, op: Object) -> Object {
     // SAFETY: METH_O.
-    unsafe { ffi::PyBool_FromLong(i64::from(run::is_frozen(op))) }
+    match unsafe { run::is_frozen(op) } {
+        // SAFETY: the GIL is held.
+        Ok(frozen) => unsafe { ffi::PyBool_FromLong(i64::from(frozen)) },
+        Err(Raised) => ptr::null_mut(),
+    }
 }
 
 unsafe extern "C" fn register_freezable(_: Object, args: Object, kwargs: Object) -> Object {
@@ -136,14 +141,17 @@ unsafe extern "C" fn drop_idle_views(_: Object, args: *const Object, n: isize) -
             );
             return ptr::null_mut();
         }
-        let generation = ffi::PyDict_GetItemString(*args.add(1), c"generation".as_ptr());
-        let starts = ffi::PyUnicode_EqualToUTF8(*args, c"start".as_ptr()) != 0;
-        if starts
-            && !generation.is_null()
-            && ffi::PyLong_AsLong(generation) == 2
+        let mut generation = ptr::null_mut();
+        if ffi::PyDict_GetItemStringRef(*args.add(1), c"generation".as_ptr(), &raw mut generation) < 0 {
+            return ptr::null_mut();
+        }
+        let full = !generation.is_null() && ffi::PyLong_AsLong(generation) == 2;
+        ffi::Py_DecRef(generation);
+        if full
+            && ffi::PyUnicode_EqualToUTF8(*args, c"start".as_ptr()) != 0
             && let Some(state) = interpreter::current()
         {
-            state.views.drop_idle();
+            state.drop_idle();
         }
         if !ffi::PyErr_Occurred().is_null() {
             return ptr::null_mut();
@@ -160,7 +168,8 @@ const fn function(address: *const c_void) -> py::PyMethodDefPointer {
     unsafe { std::mem::transmute::<*const c_void, py::PyMethodDefPointer>(address) }
 }
 
-const fn method(
+/// An entry of the method table.
+pub(super) const fn method(
     name: &'static std::ffi::CStr,
     address: *const c_void,
     flags: c_int,
@@ -169,7 +178,7 @@ const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 6]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -180,6 +189,8 @@ static METHODS: Shared<[py::PyMethodDef; 6]> = Shared([
     ),
     method(c"_stats", stats as *const c_void, py::METH_NOARGS, STATS_DOC),
     method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
+    testing::METHODS[0],
+    testing::METHODS[1],
     py::PyMethodDef::zeroed(),
 ]);
 

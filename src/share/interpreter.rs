@@ -7,11 +7,17 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::class::Subclasses;
+use super::code::Codes;
 use super::local::Locals;
 use super::view::Views;
+use crate::lifetime::weak;
 use crate::object::ffi;
 use crate::object::header::Object;
+use crate::object::memory;
+use crate::object::raise::{self, Raised};
 use crate::policy::Registry;
 
 const KEY: &CStr = c"_immutable.interpreter";
@@ -22,6 +28,10 @@ pub struct Interpreter {
     pub registry: Registry,
     /// Local views of the frozen functions that were called here.
     pub views: Views,
+    /// Copies of frozen code that functions were made from here.
+    pub codes: Codes,
+    /// Subclasses that frozen classes have here.
+    pub subclasses: Subclasses,
     /// Values of `InterpreterLocal` objects.
     pub locals: Locals,
     /// `immutable.MutationError`, owned; null until the module is initialised.
@@ -30,9 +40,35 @@ pub struct Interpreter {
     pub not_freezable_error: Object,
 }
 
-thread_local! {
-    static CACHED: Cell<(i64, *mut Interpreter)> = const { Cell::new((-1, ptr::null_mut())) };
+impl Interpreter {
+    /// Drops what is only kept to be found again, and was not used since the last time.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL; `self` may have changed on return.
+    pub unsafe fn drop_idle(&mut self) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.views.drop_idle();
+            self.codes.drop_idle();
+            self.subclasses.drop_idle();
+        }
+    }
 }
+
+/// What a thread has found last.
+#[derive(Clone, Copy)]
+struct Found {
+    interpreter: i64,
+    released: u64,
+    state: *mut Interpreter,
+}
+
+thread_local! {
+    static FOUND: Cell<Found> = const { Cell::new(Found { interpreter: -1, released: 0, state: ptr::null_mut() }) };
+}
+
+/// How many states were released: what a thread has found before may be one of them.
+static RELEASED: AtomicU64 = AtomicU64::new(0);
 
 /// The state of the running interpreter, made if need be.
 ///
@@ -44,21 +80,20 @@ thread_local! {
 /// may run Python code.
 #[inline]
 pub unsafe fn current<'a>() -> Option<&'a mut Interpreter> {
-    // SAFETY: interpreter ids are never used twice, so a cached pointer with
-    // the right id is that of the running, hence living, interpreter.
+    // SAFETY: as `found`.
     unsafe {
-        let id = ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get());
-        let (cached_id, cached) = CACHED.get();
-        if cached_id == id {
-            return Some(&mut *cached);
+        match found() {
+            Some(state) => Some(&mut *state),
+            None => {
+                let state = find_or_create()?;
+                remember(state);
+                Some(&mut *state)
+            }
         }
-        let found = find_or_create()?;
-        CACHED.set((id, found));
-        Some(&mut *found)
     }
 }
 
-/// The state of the running interpreter, if this thread has used it.
+/// The state of the running interpreter, if it was made and not yet released.
 ///
 /// For deallocation, which must not create anything.
 ///
@@ -66,42 +101,85 @@ pub unsafe fn current<'a>() -> Option<&'a mut Interpreter> {
 /// As [`current`].
 #[inline]
 pub unsafe fn existing<'a>() -> Option<&'a mut Interpreter> {
-    // SAFETY: as `current`.
+    // SAFETY: as `found`.
     unsafe {
-        let id = ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get());
-        let (cached_id, cached) = CACHED.get();
-        (cached_id == id).then(|| &mut *cached)
+        match found() {
+            Some(state) => Some(&mut *state),
+            None => {
+                let error = ffi::PyErr_GetRaisedException();
+                let state = find();
+                ffi::PyErr_SetRaisedException(error);
+                let state = state.ok()??;
+                remember(state);
+                Some(&mut *state)
+            }
+        }
     }
 }
 
-#[cold]
-unsafe fn find_or_create() -> Option<*mut Interpreter> {
-    // SAFETY: a GIL is held; the dict reference is borrowed.
+/// What this thread has found before.
+#[inline]
+unsafe fn found() -> Option<*mut Interpreter> {
+    // SAFETY: interpreter ids are never used twice, and a state of the running interpreter that was released was so
+    // under the GIL that the caller holds. Relaxed: for the same reason.
+    unsafe {
+        let id = ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get());
+        let found = FOUND.get();
+        (found.interpreter == id && found.released == RELEASED.load(Ordering::Relaxed)).then_some(found.state)
+    }
+}
+
+unsafe fn remember(state: *mut Interpreter) {
+    // SAFETY: a GIL is held.
+    let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    FOUND.set(Found { interpreter, released: RELEASED.load(Ordering::Relaxed), state });
+}
+
+/// The state that the interpreter's dict holds, if any.
+unsafe fn find() -> Result<Option<*mut Interpreter>, Raised> {
+    // SAFETY: a GIL is held; the dict owns the capsule, which owns the state.
     unsafe {
         let dict = ffi::PyInterpreterState_GetDict(ffi::PyInterpreterState_Get());
         if dict.is_null() {
             if ffi::PyErr_Occurred().is_null() {
                 ffi::PyErr_SetString(ffi::PyExc_RuntimeError, c"the interpreter is shutting down".as_ptr());
             }
-            return None;
+            return Err(Raised);
         }
-        let capsule = ffi::PyDict_GetItemString(dict, KEY.as_ptr());
-        if !capsule.is_null() {
-            let found = ffi::PyCapsule_GetPointer(capsule, KEY.as_ptr());
-            return (!found.is_null()).then(|| found.cast());
+        let mut capsule = ptr::null_mut();
+        raise::unless_negative(ffi::PyDict_GetItemStringRef(dict, KEY.as_ptr(), &raw mut capsule))?;
+        if capsule.is_null() {
+            return Ok(None);
         }
-        let state = Box::into_raw(Box::new(Interpreter {
+        let found = ffi::PyCapsule_GetPointer(capsule, KEY.as_ptr());
+        ffi::Py_DecRef(capsule);
+        if found.is_null() { Err(Raised) } else { Ok(Some(found.cast())) }
+    }
+}
+
+#[cold]
+unsafe fn find_or_create() -> Option<*mut Interpreter> {
+    // SAFETY: a GIL is held.
+    unsafe {
+        if let Some(state) = find().ok()? {
+            return Some(state);
+        }
+        let state = Interpreter {
             registry: Registry::default(),
             views: Views::default(),
+            codes: Codes::default(),
+            subclasses: Subclasses::default(),
             locals: Locals::default(),
             mutation_error: ptr::null_mut(),
             not_freezable_error: ptr::null_mut(),
-        }));
+        };
+        let state = Box::into_raw(memory::boxed(state).map_err(|error| raise::no_memory(error)).ok()?);
         let capsule = ffi::PyCapsule_New(state.cast(), KEY.as_ptr(), Some(release));
         if capsule.is_null() {
             drop(Box::from_raw(state));
             return None;
         }
+        let dict = ffi::PyInterpreterState_GetDict(ffi::PyInterpreterState_Get());
         let stored = ffi::PyDict_SetItemString(dict, KEY.as_ptr(), capsule);
         ffi::Py_DecRef(capsule);
         (stored == 0).then_some(state)
@@ -111,16 +189,19 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
 /// Runs when the interpreter clears its dict, at its end.
 unsafe extern "C" fn release(capsule: Object) {
     // SAFETY: the pointer is the one that `find_or_create` boxed, and the
-    // interpreter's GIL is held. The cache is emptied first, so that Python
+    // interpreter's GIL is held. The count comes first, so that Python
     // code run by the releases below cannot find a state half gone.
     unsafe {
         let state: *mut Interpreter = ffi::PyCapsule_GetPointer(capsule, KEY.as_ptr()).cast();
-        CACHED.set((-1, ptr::null_mut()));
+        RELEASED.fetch_add(1, Ordering::Relaxed);
         let mut state = Box::from_raw(state);
         state.views.clear();
+        state.codes.clear();
+        state.subclasses.clear();
         state.locals.clear();
         state.registry.clear();
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);
+        weak::end_interpreter(ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::object::ffi;
 use crate::object::header::Object;
+use crate::object::memory::OutOfMemory;
 
 /// The values of one interpreter, by number of the `InterpreterLocal`.
 #[derive(Default)]
@@ -36,8 +37,12 @@ impl Locals {
 
     /// Stores a value, and takes over the caller's reference to it. Returns the
     /// previous value, now the caller's.
-    pub fn set(&mut self, number: u64, value: Object) -> Option<Object> {
-        self.values.insert(number, value)
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: the previous value stays, and the reference is still the caller's.
+    pub fn set(&mut self, number: u64, value: Object) -> Result<Option<Object>, OutOfMemory> {
+        self.values.try_reserve(1)?;
+        Ok(self.values.insert(number, value))
     }
 
     /// Removes the value. Returns it, now the caller's.

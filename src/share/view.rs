@@ -15,10 +15,11 @@
 use std::collections::HashMap;
 use std::ptr;
 
-use super::interpreter;
+use super::{code, interpreter};
 use crate::freeze::detach;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
+use crate::object::raise;
 
 struct View {
     /// The frozen namespace, owned. It belongs to one function only, so it
@@ -63,8 +64,11 @@ impl Views {
     /// # Safety
     /// As [`Views::forget`].
     pub unsafe fn drop_idle(&mut self) {
-        let idle: Vec<View> =
-            self.views.extract_if(|_, view| !std::mem::take(&mut view.recent)).map(|(_, view)| view).collect();
+        let mut idle = Vec::new();
+        if idle.try_reserve_exact(self.views.len()).is_err() {
+            return; // the next collection comes
+        }
+        idle.extend(self.views.extract_if(|_, view| !std::mem::take(&mut view.recent)).map(|(_, view)| view));
         for view in idle {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
@@ -140,7 +144,8 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
         watch_collector()?;
         let frozen = &*function.cast::<ffi::PyFunctionObject>();
         let globals = local_globals(frozen)?;
-        let code = ffi::PyObject_CallMethod(frozen.func_code, c"replace".as_ptr(), ptr::null());
+        // A copy for this view alone: another function may have the same code and other globals.
+        let code = code::or_null(code::copy(frozen.func_code));
         let view = if code.is_null() {
             ptr::null_mut()
         } else {
@@ -167,6 +172,11 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
             ffi::Py_DecRef(view);
             return None;
         };
+        if let Err(error) = state.views.views.try_reserve(1) {
+            raise::no_memory(error.into());
+            ffi::Py_DecRef(view);
+            return None;
+        }
         ffi::Py_IncRef(namespace);
         ffi::Py_IncRef(view);
         let previous = state.views.views.insert(function, View { namespace, function: view, recent: true });
@@ -183,7 +193,7 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
     // SAFETY: a GIL is held; borrowed references are used at once.
     unsafe {
         if detach::is_annotation_code(frozen.func_code) {
-            let name = ffi::PyDict_GetItemString(frozen.func_globals, c"__name__".as_ptr());
+            let name = ffi::PyDict_GetItemWithError(frozen.func_globals, ffi::imm_name_name);
             if !name.is_null() {
                 let module = ffi::PyImport_GetModule(name);
                 if !module.is_null() {
@@ -276,6 +286,10 @@ unsafe fn watch_collector() -> Option<()> {
         ffi::Py_DecRef(gc);
         ffi::Py_DecRef(module);
         ffi::Py_DecRef(appended);
-        (!appended.is_null()).then_some(())
+        if appended.is_null() {
+            interpreter::current()?.views.collector_watched = false;
+            return None;
+        }
+        Some(())
     }
 }

@@ -14,6 +14,7 @@
  *       bit 10   member of a component that holds a cycle; its count then is
  *                the count of references from outside that component
  *       bit 11   proxy: counted like a frozen object, but mutable (modules)
+ *       bit 12   frozen referent: on a mutable weak reference, to a frozen object
  *
  * Stock's own tests, "unsigned >= 3<<30" in Py_INCREF and "signed < 0" in
  * Py_DECREF, already leave the fast path for a frozen object, so only the
@@ -43,6 +44,7 @@ extern "C" {
 #define _Py_VISITED_FLAG  (1 << 9)
 #define _Py_MEMBER_FLAG   (1 << 10)
 #define _Py_PROXY_FLAG    (1 << 11)
+#define _Py_FROZEN_REFERENT_FLAG  (1 << 12)
 
 /* Between the test of a count and its change: makes the compiler test and
  * change it in memory, three instructions for a reference taken or dropped,
@@ -93,7 +95,7 @@ typedef enum {
 PyAPI_FUNC(int) PyImmutable_Freeze(PyObject *const *objs, Py_ssize_t n);
 
 /* 1 if op is frozen, or immutable by nature with only frozen parts; else 0.
- * Never fails. */
+ * Never fails; 0 also if there is no memory to look at the parts. */
 PyAPI_FUNC(int) PyImmutable_IsFrozen(PyObject *op);
 
 /* Say whether instances of type may be frozen. Its every mutator must then ask
@@ -116,6 +118,54 @@ PyAPI_FUNC(int) _PyImmutable_ResurrectEnd(PyObject *op);
  * frozen obj whose dict was never made: CPython makes it on demand, and stores
  * it, which would be a write. NULL with MemoryError. */
 PyAPI_FUNC(PyObject *) _PyImmutable_InstanceDict(PyObject *obj);
+
+/* Called once, before the second interpreter of the process is made: from now
+ * on counts change atomically. The caller holds the only GIL. */
+PyAPI_FUNC(void) _PyImmutable_ShareCounts(void);
+
+/* Weak references to a frozen object: each interpreter has a list of its own,
+ * kept by the core, since the object's own slot would be written by all.
+ *
+ * Make the running interpreter's list for a frozen op, if it has none: 0, or -1
+ * with MemoryError. */
+PyAPI_FUNC(int) _PyImmutable_NewWeakrefList(PyObject *op);
+/* Where that list begins, never NULL; for reading only, unless it was made.
+ * Whoever uses it holds a reference to op, and the GIL. */
+PyAPI_FUNC(PyObject **) _PyImmutable_WeakrefList(PyObject *op);
+
+/* For a weak reference with the flag "frozen referent": a new reference to its
+ * referent, or NULL without an exception if that is gone; whether it is gone;
+ * and take the weak reference off its list, so that its referent is None. */
+PyAPI_FUNC(PyObject *) _PyImmutable_WeakrefGet(PyObject *ref);
+PyAPI_FUNC(int) _PyImmutable_WeakrefIsDead(PyObject *ref);
+PyAPI_FUNC(void) _PyImmutable_WeakrefClear(PyObject *ref);
+
+/* ---- Private: sharing between interpreters ------------------------------ */
+
+/* Versions of frozen types: one range for the process, from this number up. */
+#define _Py_FROZEN_TYPE_VERSION 0x80000000U
+
+/* Added to the count of a key table that several interpreters use. */
+#define _Py_FROZEN_KEYS_REFCNT ((Py_ssize_t)1 << 48)
+
+/* The dict of the subclasses of a frozen class that the running interpreter
+ * has: borrowed, or NULL without an exception if there is none. Set takes over
+ * the reference (NULL: none from now on); 0, or -1 with MemoryError. */
+PyAPI_FUNC(PyObject *) _PyImmutable_GetSubclasses(PyTypeObject *type);
+PyAPI_FUNC(int) _PyImmutable_SetSubclasses(PyTypeObject *type, PyObject *subclasses);
+
+/* A new reference to the running interpreter's copy of a frozen code object,
+ * or NULL with an exception. */
+PyAPI_FUNC(PyObject *) _PyImmutable_LocalCode(PyObject *code);
+
+/* Can op pass to another interpreter by reference? 1: yes, and *receive makes
+ * the received object; 0: no, as it is not frozen; -1: it is frozen, but an
+ * exception says why it cannot. */
+struct _xidata;
+PyAPI_FUNC(int) _PyImmutable_Share(PyObject *op,
+                                   PyObject *(**receive)(struct _xidata *));
+/* 1 if op, which was sent, passes by reference. op may be NULL. */
+PyAPI_FUNC(int) _PyImmutable_IsShared(PyObject *op);
 
 /* The real count behind the encoding of ob_refcnt. */
 static inline Py_ssize_t

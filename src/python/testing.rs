@@ -1,0 +1,95 @@
+//! Functions of `_immutable` for tests only: they bring about what cannot be waited for.
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+use pyo3::ffi as py;
+
+use super::module::method;
+use crate::lifetime::count;
+use crate::object::fault;
+use crate::object::ffi;
+use crate::object::header::{self, FROZEN, Object};
+
+const FAIL_ALLOCATIONS_DOC: &CStr = c"_fail_allocations(start, stop=0, /)
+--
+
+For tests: make allocations of the Rust core fail, of the calling thread only.
+
+Its allocations from number start to number stop fail, the next one being number
+1; all from start on if stop is 0. A start of 0 ends it. Returns how many have
+failed since the call before. Allocations of CPython itself are not counted:
+_testcapi.set_nomemory() makes those fail.";
+
+const SET_REFERENCE_COUNT_DOC: &CStr = c"_set_reference_count(obj, n, /)
+--
+
+For tests: make n the reference count of a frozen object, as if sys.getrefcount(obj)
+had returned n just now.
+
+For a member of a cycle that is the count of references from outside. With a
+count above the true one the object is never released; with one below, it is
+released while it is in use, and the process crashes. An object that became
+immortal because its count grew too large is counted again; one that always was
+immortal must not be. Raises TypeError unless obj is frozen, ValueError unless n
+is in range(1, 2**29 - 2**24).";
+
+/// The functions, for the method table of the module.
+pub const METHODS: [py::PyMethodDef; 2] = [
+    method(c"_fail_allocations", fail_allocations as *const c_void, py::METH_FASTCALL, FAIL_ALLOCATIONS_DOC),
+    method(c"_set_reference_count", set_reference_count as *const c_void, py::METH_FASTCALL, SET_REFERENCE_COUNT_DOC),
+];
+
+/// The `index`-th of `n` arguments as a number of at least zero; `None` with an exception.
+unsafe fn number(args: *const Object, n: isize, index: isize) -> Option<usize> {
+    // SAFETY: METH_FASTCALL.
+    unsafe {
+        if index >= n {
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"too few arguments".as_ptr());
+            return None;
+        }
+        let number = ffi::PyLong_AsSize_t(*args.offset(index));
+        ffi::PyErr_Occurred().is_null().then_some(number)
+    }
+}
+
+unsafe extern "C" fn fail_allocations(_: Object, args: *const Object, n: isize) -> Object {
+    // SAFETY: METH_FASTCALL.
+    unsafe {
+        let Some(start) = number(args, n, 0) else {
+            return ptr::null_mut();
+        };
+        let Some(stop) = (if n > 1 { number(args, n, 1) } else { Some(0) }) else {
+            return ptr::null_mut();
+        };
+        let failed = fault::end();
+        if start > 0 {
+            fault::begin(start, if stop == 0 { usize::MAX } else { stop });
+        }
+        ffi::PyLong_FromSize_t(failed)
+    }
+}
+
+unsafe extern "C" fn set_reference_count(_: Object, args: *const Object, n: isize) -> Object {
+    // SAFETY: METH_FASTCALL. What the caller breaks with a wrong number is the caller's.
+    unsafe {
+        let Some(references) = number(args, n, 1) else {
+            return ptr::null_mut();
+        };
+        if !(1..=count::MAX_COUNT as usize).contains(&references) {
+            ffi::PyErr_SetString(ffi::PyExc_ValueError, c"n must be in range(1, 2**29 - 2**24)".as_ptr());
+            return ptr::null_mut();
+        }
+        if header::flags(*args) & FROZEN == 0 {
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"obj must be frozen".as_ptr());
+            return ptr::null_mut();
+        }
+        // Relaxed: whoever lets threads race with this gets the wrong count anyway. A member is live before, since the
+        // caller holds it, and after.
+        header::count_word(*args).swap(count::encode(references), Ordering::Relaxed);
+        let none = &raw mut ffi::_Py_NoneStruct;
+        ffi::Py_IncRef(none);
+        none
+    }
+}

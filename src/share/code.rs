@@ -1,0 +1,169 @@
+//! Local copies of frozen code objects.
+//!
+//! Bytecode specialises itself in place, and tracing and monitoring instrument it in place. So the code object of a
+//! frozen function, and code nested in it, is never run: each interpreter runs a copy of its own.
+
+use std::collections::HashMap;
+use std::ptr;
+
+use super::interpreter;
+use crate::object::ffi;
+use crate::object::header::{self, FROZEN, Object};
+use crate::object::raise::{self, Raised};
+
+struct Copy {
+    /// The frozen code object, owned, so that its address stays its own.
+    original: Object,
+    /// The ordinary one, owned.
+    local: Object,
+    /// Used since the last full collection.
+    recent: bool,
+}
+
+/// The copies that one interpreter has made of nested code, by address of the frozen code object.
+#[derive(Default)]
+pub struct Codes {
+    copies: HashMap<Object, Copy>,
+}
+
+impl Codes {
+    /// Drops every copy that was not asked for since the last time.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL; `self` may have changed on return.
+    pub unsafe fn drop_idle(&mut self) {
+        let mut idle = Vec::new();
+        if idle.try_reserve_exact(self.copies.len()).is_err() {
+            return; // the next collection comes
+        }
+        idle.extend(self.copies.extract_if(|_, copy| !std::mem::take(&mut copy.recent)).map(|(_, copy)| copy));
+        for copy in idle {
+            // SAFETY: the entry owned both, and is gone from the table.
+            unsafe { release(copy) };
+        }
+    }
+
+    /// Drops every copy.
+    ///
+    /// # Safety
+    /// As [`Codes::drop_idle`].
+    pub unsafe fn clear(&mut self) {
+        for (_, copy) in std::mem::take(&mut self.copies) {
+            // SAFETY: as in `drop_idle`.
+            unsafe { release(copy) };
+        }
+    }
+}
+
+unsafe fn release(copy: Copy) {
+    // SAFETY: the caller's.
+    unsafe {
+        ffi::Py_DecRef(copy.local);
+        ffi::Py_DecRef(copy.original);
+    }
+}
+
+/// A new reference to the running interpreter's copy of a frozen code object, which serves all that ask for it.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// `code` is a frozen code object; a GIL is held.
+pub unsafe fn local(code: Object) -> Result<Object, Raised> {
+    // SAFETY: a GIL is held; the state is looked up again after making the copy, which may run Python code.
+    unsafe {
+        if let Some(copy) = interpreter::current().ok_or(Raised)?.codes.copies.get_mut(&code) {
+            copy.recent = true;
+            ffi::Py_IncRef(copy.local);
+            return Ok(copy.local);
+        }
+        let local = copy(code)?;
+        let reserved = match interpreter::current() {
+            Some(state) => state.codes.copies.try_reserve(1).map_err(|error| raise::no_memory(error.into())),
+            None => Err(Raised),
+        };
+        let (Ok(()), Some(state)) = (reserved, interpreter::current()) else {
+            ffi::Py_DecRef(local);
+            return Err(Raised);
+        };
+        ffi::Py_IncRef(code);
+        ffi::Py_IncRef(local);
+        let previous = state.codes.copies.insert(code, Copy { original: code, local, recent: true });
+        if let Some(previous) = previous {
+            release(previous);
+        }
+        Ok(local)
+    }
+}
+
+/// Returns a new code object that equals a frozen one, its nested code taken from the copies of this interpreter.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// As [`local`].
+pub unsafe fn copy(code: Object) -> Result<Object, Raised> {
+    // SAFETY: a GIL is held; every new reference is given back.
+    unsafe {
+        let fields = &*code.cast::<ffi::PyCodeObject>();
+        let arguments = raise::unless_null(ffi::PyDict_New())?;
+        // Making a code object interns names and constants in the tuples that it is given.
+        let copied = set(arguments, c"co_consts", copy_tuple(fields.co_consts))
+            .and_then(|()| set(arguments, c"co_names", copy_tuple(fields.co_names)))
+            .and_then(|()| {
+                let replace = raise::unless_null(ffi::PyObject_GetAttrString(code, c"replace".as_ptr()))?;
+                let none = ffi::PyTuple_New(0);
+                let copied = ffi::PyObject_Call(replace, none, arguments);
+                ffi::Py_DecRef(none);
+                ffi::Py_DecRef(replace);
+                raise::unless_null(copied)
+            });
+        ffi::Py_DecRef(arguments);
+        copied
+    }
+}
+
+unsafe fn set(arguments: Object, name: &std::ffi::CStr, value: Result<Object, Raised>) -> Result<(), Raised> {
+    // SAFETY: a GIL is held; the value is owned.
+    unsafe {
+        let value = value?;
+        let stored = ffi::PyDict_SetItemString(arguments, name.as_ptr(), value);
+        ffi::Py_DecRef(value);
+        raise::unless_negative(stored).map(|_| ())
+    }
+}
+
+/// A new tuple with the same items, but for code objects, which are local.
+unsafe fn copy_tuple(tuple: Object) -> Result<Object, Raised> {
+    // SAFETY: an exact tuple; PyTuple_SetItem takes over the new references.
+    unsafe {
+        let n = ffi::PyTuple_Size(tuple);
+        let copied = raise::unless_null(ffi::PyTuple_New(n))?;
+        for i in 0..n {
+            let item = ffi::PyTuple_GetItem(tuple, i);
+            let is_frozen_code =
+                header::type_of(item) == &raw mut ffi::PyCode_Type && header::flags(item) & FROZEN != 0;
+            let item = if is_frozen_code {
+                match local(item) {
+                    Ok(item) => item,
+                    Err(error) => {
+                        ffi::Py_DecRef(copied);
+                        return Err(error);
+                    }
+                }
+            } else {
+                ffi::Py_IncRef(item);
+                item
+            };
+            ffi::PyTuple_SetItem(copied, i, item);
+        }
+        Ok(copied)
+    }
+}
+
+/// The null pointer of C, for an exception that is set.
+pub fn or_null(result: Result<Object, Raised>) -> Object {
+    result.unwrap_or(ptr::null_mut())
+}

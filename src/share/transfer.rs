@@ -1,0 +1,50 @@
+//! Passing frozen objects to other interpreters.
+//!
+//! A frozen object passes as a counted pointer through everything that 3.15 has to pass an object
+//! (`_PyObject_GetXIData` in crossinterp.c) and through the channels of this runtime.
+
+use crate::object::ffi;
+use crate::object::header::{self, FROZEN, Object};
+use crate::object::raise::Raised;
+
+/// Whether `op` passes by reference. A plain constant of the builtin types, which CPython passes itself, does not.
+///
+/// # Errors
+/// It is frozen, but a Python exception says why it cannot be passed.
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive.
+pub unsafe fn is_shared(op: Object) -> Result<bool, Raised> {
+    // SAFETY: the caller's.
+    unsafe {
+        if header::flags(op) & FROZEN == 0 {
+            return Ok(false);
+        }
+        require_shared_allocator()?;
+        Ok(true)
+    }
+}
+
+/// Raises RuntimeError unless memory that one interpreter allocated may be released by another.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// The caller holds a GIL.
+pub unsafe fn require_shared_allocator() -> Result<(), Raised> {
+    // SAFETY: no conditions.
+    if unsafe { ffi::imm_allocator_is_shared() } != 0 {
+        return Ok(());
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        ffi::PyErr_SetString(
+            ffi::PyExc_RuntimeError,
+            c"frozen objects cannot be passed to another interpreter under this memory allocator, whose memory belongs \
+              to one interpreter: run with PYTHONMALLOC=mimalloc, mimalloc_debug, malloc or malloc_debug"
+                .as_ptr(),
+        );
+    }
+    Err(Raised)
+}
