@@ -290,10 +290,7 @@ pub unsafe extern "C" fn PyImmutable_RegisterFreezable(ty: Type, policy: c_int) 
         };
         match state.registry.register(ty, policy) {
             Ok(()) => 0,
-            Err(error) => {
-                raise::no_memory(error);
-                -1
-            }
+            Err(Raised) => -1,
         }
     }
 }

@@ -17,6 +17,7 @@ use super::work::WordStack;
 use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::raise::{self, Raised};
+use crate::share::interpreter;
 
 /// What a function gets, and gives, at commit. All are owned, and may be null but for the namespace.
 pub struct Detached {
@@ -24,6 +25,8 @@ pub struct Detached {
     pub namespace: Object,
     /// Takes the place of `func_closure`: a tuple of cells, or null.
     pub closure: Object,
+    /// Takes the place of `func_code`: the frozen code object that it is a copy of, or itself.
+    pub code: Object,
     /// What the function had, and has nothing instead of.
     builtins: Object,
     annotations: Object,
@@ -44,7 +47,7 @@ impl Detached {
         unsafe {
             let namespace = raise::unless_null(ffi::PyDict_New())?;
             let null = ptr::null_mut();
-            let mut detached = Detached { namespace, closure: null, builtins: null, annotations: null };
+            let mut detached = Detached { namespace, closure: null, code: null, builtins: null, annotations: null };
             match detached.fill(function) {
                 Ok(()) => Ok(detached),
                 Err(stop) => {
@@ -58,6 +61,8 @@ impl Detached {
     unsafe fn fill(&mut self, function: &ffi::PyFunctionObject) -> Result<(), Stop> {
         // SAFETY: as `prepare`.
         unsafe {
+            self.code = interpreter::current().ok_or(Raised)?.codes.original(function.func_code);
+            ffi::Py_IncRef(self.code);
             self.capture_module(function.func_globals)?;
             if !is_annotation_code(function.func_code) {
                 self.capture_names(function.func_code, function.func_globals)?;
@@ -73,6 +78,7 @@ impl Detached {
     pub unsafe fn exchange(&mut self, function: &mut ffi::PyFunctionObject) {
         swap(&mut self.namespace, &mut function.func_globals);
         swap(&mut self.closure, &mut function.func_closure);
+        swap(&mut self.code, &mut function.func_code);
         swap(&mut self.builtins, &mut function.func_builtins);
         if !function.func_annotate.is_null() {
             swap(&mut self.annotations, &mut function.func_annotations);
@@ -84,7 +90,7 @@ impl Detached {
     /// # Safety
     /// The caller holds the GIL. Python code may run.
     pub unsafe fn discard(self) {
-        for part in [self.namespace, self.closure, self.builtins, self.annotations] {
+        for part in [self.namespace, self.closure, self.code, self.builtins, self.annotations] {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(part) };
         }

@@ -82,6 +82,8 @@ unsafe fn step(parent: Object, child: Object) -> Result<Step, OutOfMemory> {
             if let Some(i) = position(parent, child)? {
                 return Ok(("[*", try_format!("][{i}]")?));
             }
+        } else if edges::is_weak_reference(ty) && (*parent.cast::<ffi::PyWeakReference>()).wr_object == child {
+            return Ok(("", try_format!("()")?));
         } else if let Some(name) = attribute(parent, child)? {
             return select(&name);
         }

@@ -23,7 +23,7 @@ const SORTING: &str = "it is being sorted: freeze it when that is done";
 pub const EXPORTED: &str = "something that is not frozen with it could write through a buffer of it: \
     release its memory views first";
 
-const VITAL: &str = "it is the namespace of a module that the interpreter itself needs: \
+const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, the namespace of sys or builtins): \
     freeze a copy, or refer to the module";
 
 /// What must be looked at, or made, when an object is entered.
@@ -84,8 +84,8 @@ pub struct Prepared {
     classes: Vec<Object>,
     /// The dicts of classes in which None stands for the cached annotations meanwhile, and these, owned.
     annotations: Vec<(Object, Object)>,
-    /// The dicts of `builtins` and `sys`, without which nothing runs.
-    vital: [Object; 2],
+    /// `sys.modules`, and the dicts of `builtins` and `sys`, without which nothing runs.
+    vital: [Object; 3],
     /// The bytearrays that were entered while buffers of them were in use.
     exporting: Vec<Object>,
     /// The memory views that were entered.
@@ -105,7 +105,7 @@ impl Prepared {
             classes: Vec::new(),
             annotations: Vec::new(),
             // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
-            vital: unsafe { [ffi::imm_builtins_dict(), ffi::imm_sys_dict()] },
+            vital: unsafe { [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::PyImport_GetModuleDict()] },
             exporting: Vec::new(),
             views: Vec::new(),
             weak: WeakReferences::default(),
@@ -206,7 +206,7 @@ impl Prepared {
         let fields = unsafe { &*function.cast::<ffi::PyFunctionObject>() };
         let annotations = if fields.func_annotate.is_null() { fields.func_annotations } else { std::ptr::null_mut() };
         Some([
-            fields.func_code,
+            parts.code,
             parts.namespace,
             parts.closure,
             fields.func_defaults,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::Record;
 use super::references::{self, Dead};
-use super::{headless, weak};
+use super::{count, headless, weak};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PROXY, PyNode};
@@ -82,6 +82,29 @@ unsafe fn make_ordinary(op: Object) {
                 ffi::PyObject_GC_Track(op.cast());
                 forget_view(op);
             }
+            if (*header::type_of(op)).tp_finalize.is_some() {
+                make_dict_ordinary(op);
+            }
+        }
+    }
+}
+
+/// The attributes of an object whose finalizer will run are its own, and so mutable with it, also where they are in a
+/// dict that is a component of its own.
+unsafe fn make_dict_ordinary(op: Object) {
+    // SAFETY: a dict with one reference, which is that of op, is nobody else's.
+    unsafe {
+        let slot = ffi::imm_dict_slot(op);
+        if slot.is_null() || (*slot).is_null() {
+            return;
+        }
+        let dict = *slot;
+        let word = header::count_word(dict).load(Ordering::Acquire);
+        if header::flags(dict) & (FROZEN | MEMBER) == FROZEN && count::count_of(word) == Some(1) {
+            header::set_flags(dict, header::flags(dict) & !FROZEN);
+            header::set_refcnt(dict, 1);
+            note_released(1);
+            ffi::PyObject_GC_Track(dict.cast());
         }
     }
 }

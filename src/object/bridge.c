@@ -92,6 +92,36 @@ imm_shared_keys(PyTypeObject *type)
     return (PyDictKeysObject *)((PyHeapTypeObject *)type)->ht_cached_keys;
 }
 
+int
+imm_keys_are_sealed(PyDictKeysObject *keys)
+{
+    return keys->dk_refcnt >= _Py_FROZEN_KEYS_REFCNT;
+}
+
+void
+imm_seal_keys(PyDictKeysObject *keys)
+{
+    if (keys->dk_nentries == 0) {
+        /* CPython cannot do with room for no value at all. */
+        PyObject *name = &_Py_ID(__name__);
+        size_t hash = (size_t)PyObject_Hash(name);
+        ((int8_t *)keys->dk_indices)[hash & (DK_SIZE(keys) - 1)] = 0;
+        DK_UNICODE_ENTRIES(keys)[0].me_key = name;
+        keys->dk_nentries = 1;
+    }
+    keys->dk_usable = 0;
+    keys->dk_refcnt += _Py_FROZEN_KEYS_REFCNT;
+}
+
+PyObject **
+imm_dict_slot(PyObject *obj)
+{
+    if (Py_TYPE(obj)->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
+        return (PyObject **)&_PyObject_ManagedDictPointer(obj)->dict;
+    }
+    return _PyObject_GetDictPtr(obj);
+}
+
 PyDictValues *
 imm_inline_values(PyObject *obj)
 {

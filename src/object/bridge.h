@@ -58,10 +58,19 @@ extern const int imm_op_extended_arg;
 /* The key table that the instances of a heap type share, or NULL. */
 PyDictKeysObject *imm_shared_keys(PyTypeObject *type);
 
+/* Whether keys are shared by several interpreters: no name is added to them any
+ * more, and they are counted atomically. Seal makes it so. */
+int imm_keys_are_sealed(PyDictKeysObject *keys);
+void imm_seal_keys(PyDictKeysObject *keys);
+
 /* Give dict values of its own, if it shares those embedded in an instance; the
  * instance reads its attributes through dict from then on. 0, or -1 with
  * MemoryError (detach_dict_from_object in dictobject.c, which needs the owner). */
 int imm_own_values(PyDictObject *dict);
+
+/* Where obj keeps its attribute dict, be it made yet or not; NULL if it never
+ * has one. */
+PyObject **imm_dict_slot(PyObject *obj);
 
 /* The inline values of obj, or NULL if obj has none that are valid. */
 PyDictValues *imm_inline_values(PyObject *obj);

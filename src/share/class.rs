@@ -160,13 +160,9 @@ unsafe fn seal_shared_keys(class: Type) {
     // SAFETY: the caller's: nobody else uses the table yet.
     unsafe {
         let keys = ffi::imm_shared_keys(class);
-        if !keys.is_null() && (*keys).dk_refcnt < FROZEN_KEYS {
-            (*keys).dk_refcnt += FROZEN_KEYS;
-            (*keys).dk_usable = 0;
+        if !keys.is_null() && ffi::imm_keys_are_sealed(keys) == 0 {
+            ffi::imm_seal_keys(keys);
             (*keys).dk_version = new_keys_version();
         }
     }
 }
-
-/// `_Py_FROZEN_KEYS_REFCNT`
-const FROZEN_KEYS: isize = 1 << 48;

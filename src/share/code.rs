@@ -24,9 +24,27 @@ struct Copy {
 #[derive(Default)]
 pub struct Codes {
     copies: HashMap<Object, Copy>,
+    /// The frozen code object of each copy.
+    originals: HashMap<Object, Object>,
 }
 
 impl Codes {
+    /// The frozen code object that `code` is a copy of, borrowed, or `code` itself.
+    ///
+    /// A function that is made from frozen code, and then frozen, needs no code of its own.
+    pub fn original(&self, code: Object) -> Object {
+        self.originals.get(&code).copied().unwrap_or(code)
+    }
+
+    /// The copy for `code`, borrowed, unless it was frozen meanwhile.
+    unsafe fn find(&mut self, code: Object) -> Option<Object> {
+        let copy = self.copies.get_mut(&code)?;
+        copy.recent = true;
+        // SAFETY: the entry owns it.
+        let is_frozen = unsafe { header::flags(copy.local) } & FROZEN != 0;
+        (!is_frozen).then_some(copy.local)
+    }
+
     /// Drops every copy that was not asked for since the last time.
     ///
     /// # Safety
@@ -37,6 +55,9 @@ impl Codes {
             return; // the next collection comes
         }
         idle.extend(self.copies.extract_if(|_, copy| !std::mem::take(&mut copy.recent)).map(|(_, copy)| copy));
+        for copy in &idle {
+            self.originals.remove(&copy.local);
+        }
         for copy in idle {
             // SAFETY: the entry owned both, and is gone from the table.
             unsafe { release(copy) };
@@ -48,6 +69,7 @@ impl Codes {
     /// # Safety
     /// As [`Codes::drop_idle`].
     pub unsafe fn clear(&mut self) {
+        self.originals.clear();
         for (_, copy) in std::mem::take(&mut self.copies) {
             // SAFETY: as in `drop_idle`.
             unsafe { release(copy) };
@@ -73,24 +95,24 @@ unsafe fn release(copy: Copy) {
 pub unsafe fn local(code: Object) -> Result<Object, Raised> {
     // SAFETY: a GIL is held; the state is looked up again after making the copy, which may run Python code.
     unsafe {
-        if let Some(copy) = interpreter::current().ok_or(Raised)?.codes.copies.get_mut(&code) {
-            copy.recent = true;
-            ffi::Py_IncRef(copy.local);
-            return Ok(copy.local);
+        if let Some(local) = interpreter::current().ok_or(Raised)?.codes.find(code) {
+            ffi::Py_IncRef(local);
+            return Ok(local);
         }
         let local = copy(code)?;
-        let reserved = match interpreter::current() {
-            Some(state) => state.codes.copies.try_reserve(1).map_err(|error| raise::no_memory(error.into())),
-            None => Err(Raised),
-        };
-        let (Ok(()), Some(state)) = (reserved, interpreter::current()) else {
+        let Some(codes) = interpreter::current().map(|state| &mut state.codes) else {
             ffi::Py_DecRef(local);
             return Err(Raised);
         };
+        if let Err(error) = codes.copies.try_reserve(1).and_then(|()| codes.originals.try_reserve(1)) {
+            ffi::Py_DecRef(local);
+            return Err(raise::no_memory(error.into()));
+        }
         ffi::Py_IncRef(code);
         ffi::Py_IncRef(local);
-        let previous = state.codes.copies.insert(code, Copy { original: code, local, recent: true });
-        if let Some(previous) = previous {
+        codes.originals.insert(local, code);
+        if let Some(previous) = codes.copies.insert(code, Copy { original: code, local, recent: true }) {
+            codes.originals.remove(&previous.local);
             release(previous);
         }
         Ok(local)

@@ -211,14 +211,13 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         if globals.is_null() {
             return None;
         }
-        let builtins = ffi::PyImport_ImportModule(c"builtins".as_ptr());
+        // Of the interpreter's state: the module is no longer found while the interpreter ends.
+        let builtins = ffi::imm_builtins_dict();
         // `warnings` notes in the caller's globals what it has shown.
         let shown = ffi::PyDict_New();
-        let filled = !builtins.is_null()
-            && !shown.is_null()
-            && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), ffi::PyModule_GetDict(builtins)) == 0
+        let filled = !shown.is_null()
+            && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), builtins) == 0
             && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
-        ffi::Py_DecRef(builtins);
         ffi::Py_DecRef(shown);
         if !filled {
             ffi::Py_DecRef(globals);
@@ -288,7 +287,11 @@ unsafe fn watch_collector() -> Option<()> {
         ffi::Py_DecRef(appended);
         if appended.is_null() {
             interpreter::current()?.views.collector_watched = false;
-            return None;
+            // While the interpreter ends nothing can be imported, and views need no longer be dropped.
+            if ffi::PyErr_ExceptionMatches(ffi::PyExc_ImportError) == 0 {
+                return None;
+            }
+            ffi::PyErr_Clear();
         }
         Some(())
     }
