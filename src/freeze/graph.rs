@@ -23,7 +23,7 @@ use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Ob
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::Raised;
 use crate::policy::{self, Refusal, Registry, Treatment};
-use crate::share::string;
+use crate::share::{module, string};
 
 // SAFETY: objects that are not statically allocated are 8-byte aligned at
 // least; static ones are immortal, and never entered.
@@ -98,6 +98,7 @@ pub struct Graph<'a> {
     marks: HashMap<Object, Mark>,
     prepared: Prepared,
     gc_heap_size: *mut isize,
+    owner_mark: u16,
     frozen: usize,
     /// Found to refuse only after all was seen.
     denied: Option<Object>,
@@ -119,6 +120,8 @@ impl<'a> Graph<'a> {
             prepared: unsafe { Prepared::new() },
             // SAFETY: the caller's.
             gc_heap_size: unsafe { ffi::imm_gc_heap_size() },
+            // SAFETY: the caller's.
+            owner_mark: unsafe { module::owner_mark() },
             frozen: 0,
             denied: None,
         }
@@ -369,6 +372,7 @@ impl Heap for Graph<'_> {
             let flags = header::flags(op);
             header::set_refcnt(op, count::encode(header::refcnt(op) as usize));
             if keep.bits() & AS_PROXY != 0 {
+                header::set_owner(op, self.owner_mark);
                 header::set_flags(op, flags & !VISITED | PROXY);
                 return;
             }

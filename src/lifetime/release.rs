@@ -74,6 +74,7 @@ unsafe fn make_ordinary(op: Object) {
             weak::detach(op);
         }
         header::set_flags(op, flags & !(FROZEN | PROXY));
+        header::set_owner(op, 0);
         header::set_refcnt(op, 0);
         if flags & FROZEN != 0 {
             note_released(1);

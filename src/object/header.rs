@@ -3,7 +3,7 @@
 //! ```text
 //! object header                      collector header, 16 bytes before it
 //!   0  refcnt   u32  (see count.rs)    -16  next  tracked: list link; 0: untracked
-//!   4  overflow u16  (unused)           -8  prev  tracked: list link
+//!   4  overflow u16  (see owner)         -8  prev  tracked: list link
 //!   6  flags    u16  (immutability.h)             exploring: index of the search
 //!   8  type     *                                 frozen member: its component
 //!                                                 bit 0: finalizer has run
@@ -120,6 +120,27 @@ pub unsafe fn flags(op: Object) -> u16 {
 pub unsafe fn set_flags(op: Object, value: u16) {
     // SAFETY: the caller's.
     unsafe { (*op.cast::<Header>()).flags = value }
+}
+
+/// For a proxy, the mark of the interpreter that it belongs to (`share::module`), in a field that CPython does not use
+/// on 64-bit builds.
+///
+/// # Safety
+/// `op` points to a live object.
+#[inline(always)]
+pub unsafe fn owner(op: Object) -> u16 {
+    // SAFETY: the caller's.
+    unsafe { (*op.cast::<Header>()).overflow }
+}
+
+/// Sets [`owner`].
+///
+/// # Safety
+/// As [`set_refcnt`].
+#[inline(always)]
+pub unsafe fn set_owner(op: Object, mark: u16) {
+    // SAFETY: the caller's.
+    unsafe { (*op.cast::<Header>()).overflow = mark }
 }
 
 /// The object's type.

@@ -1,10 +1,24 @@
 //! What lets several interpreters use one frozen object: each interpreter's
-//! own state beside it.
+//! own state beside it, and what they pass objects through.
+//!
+//! [`channel`] and [`field`] hold messages and values of any kind, and know nothing of CPython.
 
+pub mod channel;
+#[cfg(feature = "cpython")]
 pub mod class;
+#[cfg(feature = "cpython")]
 pub mod code;
+pub mod field;
+#[cfg(feature = "cpython")]
 pub mod interpreter;
+pub mod line;
+#[cfg(feature = "cpython")]
 pub mod local;
+#[cfg(feature = "cpython")]
+pub mod module;
+#[cfg(feature = "cpython")]
 pub mod string;
+#[cfg(feature = "cpython")]
 pub mod transfer;
+#[cfg(feature = "cpython")]
 pub mod view;

@@ -15,11 +15,11 @@
 use std::collections::HashMap;
 use std::ptr;
 
-use super::{code, interpreter};
+use super::{code, interpreter, module};
 use crate::freeze::detach;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
-use crate::object::raise;
+use crate::object::raise::{self, Raised};
 
 struct View {
     /// The frozen namespace, owned. It belongs to one function only, so it
@@ -223,7 +223,7 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
             ffi::Py_DecRef(globals);
             return None;
         }
-        if resolve_lazy_imports(globals).is_none() {
+        if resolve_values(globals).is_err() {
             ffi::Py_DecRef(globals);
             return None;
         }
@@ -232,32 +232,28 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
     }
 }
 
-/// Imports what was captured before its lazy import had happened (PEP 810):
-/// the globals of a view cannot be filled in later.
-unsafe fn resolve_lazy_imports(globals: Object) -> Option<()> {
+/// Gives captured names the values that they have here: modules, and functions of C modules, are this interpreter's;
+/// what was captured before its lazy import had happened is imported (PEP 810), since the globals of a view cannot be
+/// filled in later.
+unsafe fn resolve_values(globals: Object) -> Result<(), Raised> {
     // SAFETY: a GIL is held. The items are a list of our own, since importing
     // runs Python code.
     unsafe {
-        let items = ffi::PyDict_Items(globals);
-        if items.is_null() {
-            return None;
-        }
-        let mut resolved = true;
-        for i in 0..ffi::PyList_Size(items) {
+        let items = raise::unless_null(ffi::PyDict_Items(globals))?;
+        let resolved = (0..ffi::PyList_Size(items)).try_for_each(|i| {
             let item = ffi::PyList_GetItem(items, i);
-            let lazy = ffi::PyTuple_GetItem(item, 1);
-            if header::type_of(lazy) != &raw mut ffi::PyLazyImport_Type {
-                continue;
-            }
-            let value = ffi::PyObject_CallMethod(lazy, c"resolve".as_ptr(), ptr::null());
-            resolved = !value.is_null() && ffi::PyDict_SetItem(globals, ffi::PyTuple_GetItem(item, 0), value) == 0;
-            ffi::Py_DecRef(value);
-            if !resolved {
-                break;
-            }
-        }
+            let (name, value) = (ffi::PyTuple_GetItem(item, 0), ffi::PyTuple_GetItem(item, 1));
+            let here = if header::type_of(value) == &raw mut ffi::PyLazyImport_Type {
+                raise::unless_null(ffi::PyObject_CallMethod(value, c"resolve".as_ptr(), ptr::null()))?
+            } else {
+                module::resolve(value)?
+            };
+            let stored = if here == value { 0 } else { ffi::PyDict_SetItem(globals, name, here) };
+            ffi::Py_DecRef(here);
+            raise::unless_negative(stored).map(|_| ())
+        });
         ffi::Py_DecRef(items);
-        resolved.then_some(())
+        resolved
     }
 }
 
