@@ -9,7 +9,7 @@ use std::thread;
 
 use immutable::freeze::explore::{Reason, explore};
 use immutable::freeze::plan::Plan;
-use immutable::object::memory;
+use immutable::object::fault;
 use model::{FROZEN, IMMORTAL, Id, LEAF, ModelHeap, REFUSES, Random, Shape, TRACKED, VISITED, release_records};
 use proptest::prelude::*;
 
@@ -202,11 +202,12 @@ proptest! {
         let before = heap.snapshot();
         let mut failures = 0;
         loop {
-            memory::fail_after(Some(failures));
+            fault::begin(failures + 1, usize::MAX);
             let outcome = explore(&mut heap, &case.roots);
-            memory::fail_after(None);
+            let failed = fault::end();
             match outcome {
                 Ok(plan) => {
+                    prop_assert_eq!(failed, 0);
                     plan.rollback(&mut heap);
                     break;
                 }
@@ -299,11 +300,12 @@ fn no_memory_at_any_allocation_of_a_large_graph_leaves_every_object_as_it_was() 
         let before = heap.snapshot();
         let mut failures = 0;
         loop {
-            memory::fail_after(Some(failures));
+            fault::begin(failures + 1, usize::MAX);
             let outcome = explore(&mut heap, &[root]);
-            memory::fail_after(None);
+            let failed = fault::end();
             match outcome {
                 Ok(plan) => {
+                    assert_eq!(failed, 0);
                     plan.rollback(&mut heap);
                     break;
                 }

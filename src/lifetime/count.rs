@@ -264,7 +264,6 @@ pub fn try_increment<M: Mode>(word: &AtomicU32) -> bool {
 pub fn increment_member<M: Mode>(word: &AtomicU32, live: &AtomicUsize) {
     // Acquire and Release: each debt happens before those that rest on it. With less, two threads could each rest a debt
     // on the member that the other one raises, as if each had raised its own before it took what it holds.
-    // (loom never runs a later operation of a thread before an earlier one, and is content with less.)
     let before = M::fetch_add(word, 1, Ordering::AcqRel);
     if before == FROZEN {
         pay_unit::<M>(live);

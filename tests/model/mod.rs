@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use immutable::freeze::heap::{Heap, Keep, Mark, Node, Path, Seen, prefetch_line};
-use immutable::lifetime::count;
+use immutable::lifetime::count::{self, Shared};
 use immutable::lifetime::record::Record;
 
 /// An object's position in the heap.
@@ -168,9 +168,9 @@ impl ModelHeap {
         let word = &self.object(id).count;
         match self.record(id) {
             _ if self.has(id, IMMORTAL) => {}
-            None => count::increment(word),
+            None => count::increment::<Shared>(word),
             // SAFETY: the component is held, so its record is there.
-            Some(record) => count::increment_member(word, unsafe { record.as_ref() }.live()),
+            Some(record) => count::increment_member::<Shared>(word, unsafe { record.as_ref() }.live()),
         }
     }
 
@@ -180,9 +180,9 @@ impl ModelHeap {
         let word = &self.object(id).count;
         match self.record(id) {
             _ if self.has(id, IMMORTAL) => true,
-            None => count::try_increment(word),
+            None => count::try_increment::<Shared>(word),
             // SAFETY: by the caller.
-            Some(record) => count::try_increment_member(word, unsafe { record.as_ref() }.live()),
+            Some(record) => count::try_increment_member::<Shared>(word, unsafe { record.as_ref() }.live()),
         }
     }
 
@@ -200,14 +200,14 @@ impl ModelHeap {
             let word = &self.object(id).count;
             match self.record(id) {
                 None => {
-                    if count::decrement(word) {
+                    if count::decrement::<Shared>(word) {
                         self.free(id);
                         to_give_up.extend(self.edges_of(id));
                     }
                 }
                 Some(record) => {
                     // SAFETY: a reference to a member is held, so the record is there; when it was the last one, it is ours.
-                    if count::decrement_member(word, unsafe { record.as_ref() }.live()) {
+                    if count::decrement_member::<Shared>(word, unsafe { record.as_ref() }.live()) {
                         // SAFETY: as above.
                         for &member in unsafe { Record::members(record) } {
                             self.free(member);
