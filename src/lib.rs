@@ -3,7 +3,8 @@
 //!
 //! Without the feature `cpython` this crate is the algorithms alone, generic over a heap: `freeze` finds what a
 //! graph reaches and its strongly connected components, and commits or rolls back; `lifetime` counts references to
-//! frozen objects. Dependencies run one way: both use `object`, which uses nothing of ours.
+//! frozen objects; `share` passes values between threads. Dependencies run one way: all use `object`, which uses nothing
+//! of ours.
 
 #[cfg(feature = "cpython")]
 pub mod capi;
@@ -14,5 +15,4 @@ pub mod object;
 pub mod policy;
 #[cfg(feature = "cpython")]
 pub mod python;
-#[cfg(feature = "cpython")]
 pub mod share;

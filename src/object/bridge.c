@@ -4,6 +4,8 @@
 #include "pycore_global_objects.h"
 #include "pycore_interp.h"
 #include "pycore_runtime.h"
+#include "pycore_signal.h"
+#include "pycore_typeobject.h"
 #include "pycore_unicodeobject.h"
 #include "pycore_opcode_metadata.h"
 #include "pycore_opcode_utils.h"
@@ -20,6 +22,25 @@ int
 imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *))
 {
     return _PyEval_AddPendingCall(interp, function, NULL, 0) == _Py_ADD_PENDING_SUCCESS;
+}
+
+int
+imm_init_static_type(PyTypeObject *type)
+{
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    if (!(type->tp_flags & Py_TPFLAGS_READY)) {
+        *(PyObject *)type = (PyObject) { { _Py_STATIC_IMMORTAL_INITIAL_REFCNT }, NULL };
+    }
+    else if (_PyStaticType_GetState(interp, type)->type == type) {
+        return 0;
+    }
+    return _PyStaticType_InitForExtension(interp, type);
+}
+
+int
+imm_handles_signals(void)
+{
+    return _PyOS_IsMainThread() && _Py_IsMainInterpreter(PyInterpreterState_Get());
 }
 
 PyObject *
@@ -90,6 +111,18 @@ PyDictKeysObject *
 imm_shared_keys(PyTypeObject *type)
 {
     return (PyDictKeysObject *)((PyHeapTypeObject *)type)->ht_cached_keys;
+}
+
+void
+imm_forget_code_version(PyCodeObject *code)
+{
+    struct _func_version_cache_item *slot =
+        PyInterpreterState_Get()->func_state.func_version_cache
+        + code->co_version % FUNC_VERSION_CACHE_SIZE;
+    if (slot->code == (PyObject *)code) {
+        slot->code = NULL;
+        slot->func = NULL;
+    }
 }
 
 int

@@ -24,6 +24,13 @@ Py_ssize_t *imm_gc_heap_size(void);
  * interp exists. False if too many calls are pending there. */
 int imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *));
 
+/* Make a static type, still zero but for what it can do, ready in the current
+ * interpreter, unless it is. 0, or -1 with an exception. */
+int imm_init_static_type(PyTypeObject *type);
+
+/* True if the current thread is the one that handles signals. */
+int imm_handles_signals(void);
+
 /* The namespaces of builtins and sys, without which the current interpreter
  * cannot run. Borrowed; NULL before they are made. */
 PyObject *imm_builtins_dict(void);
@@ -62,6 +69,10 @@ PyDictKeysObject *imm_shared_keys(PyTypeObject *type);
  * more, and they are counted atomically. Seal makes it so. */
 int imm_keys_are_sealed(PyDictKeysObject *keys);
 void imm_seal_keys(PyDictKeysObject *keys);
+
+/* Forget frozen code in the running interpreter's cache of code by version,
+ * which holds no reference, since any interpreter may release it. */
+void imm_forget_code_version(PyCodeObject *code);
 
 /* Give dict values of its own, if it shares those embedded in an instance; the
  * instance reads its attributes through dict from then on. 0, or -1 with

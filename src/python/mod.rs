@@ -4,8 +4,11 @@
 //! interpreter; what outlives a call lives in the interpreter's state
 //! (`share::interpreter`), never in a static.
 
+mod channel;
 mod interpreter_local;
 mod module;
+mod shared_field;
+mod static_type;
 mod testing;
 
 pub use module::PyInit__immutable;

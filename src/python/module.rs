@@ -5,7 +5,7 @@ use std::ptr;
 
 use pyo3::ffi as py;
 
-use super::{interpreter_local, testing};
+use super::{channel, interpreter_local, static_type, testing};
 use crate::capi;
 use crate::freeze::run;
 use crate::lifetime::{record, release};
@@ -38,7 +38,7 @@ const IS_FROZEN_DOC: &std::ffi::CStr = c"is_frozen(obj, /)
 Return whether obj is deeply immutable.
 
 An object that is immutable by nature, such as a tuple, counts when all of its
-parts are frozen.";
+parts are frozen. Raises MemoryError if there is no memory to look at them.";
 
 const REGISTER_DOC: &std::ffi::CStr = c"register_freezable(type, policy=FREEZABLE_YES)
 --
@@ -206,11 +206,14 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
         };
         let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0
             && ffi::PyModule_AddObjectRef(module, c"NotFreezableError".as_ptr(), state.not_freezable_error) == 0
+            && ffi::PyModule_AddObjectRef(module, c"ChannelClosed".as_ptr(), state.channel_closed) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_YES".as_ptr(), 0) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_NO".as_ptr(), 1) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_EXPLICIT".as_ptr(), 2) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_PROXY".as_ptr(), 3) == 0
-            && interpreter_local::add_type(module);
+            && interpreter_local::add_type(module)
+            && channel::add_functions(module)
+            && static_type::add_types(module);
         if added { 0 } else { -1 }
     }
 }
@@ -225,6 +228,7 @@ unsafe fn make_exceptions() -> Option<()> {
         let mutation = new_exception(
             c"immutable.MutationError",
             c"A write to a frozen object. The object is in the attribute obj.",
+            ffi::PyExc_TypeError,
             &[c"obj"],
         )?;
         let Some(not_freezable) = new_exception(
@@ -233,19 +237,36 @@ unsafe fn make_exceptions() -> Option<()> {
 
 obj is the object that refused, path a Python expression that leads to it from
 the first object given (root), reason says why and what to do.",
+            ffi::PyExc_TypeError,
             &[c"obj", c"path", c"reason"],
         ) else {
             ffi::Py_DecRef(mutation);
             return None;
         };
+        let Some(closed) = new_exception(
+            c"immutable.ChannelClosed",
+            c"Nothing can be sent any more, or nothing is left to be received.",
+            ffi::PyExc_Exception,
+            &[],
+        ) else {
+            ffi::Py_DecRef(mutation);
+            ffi::Py_DecRef(not_freezable);
+            return None;
+        };
         let state = interpreter::current()?;
         state.mutation_error = mutation;
         state.not_freezable_error = not_freezable;
+        state.channel_closed = closed;
         Some(())
     }
 }
 
-unsafe fn new_exception(name: &std::ffi::CStr, doc: &std::ffi::CStr, attributes: &[&std::ffi::CStr]) -> Option<Object> {
+unsafe fn new_exception(
+    name: &std::ffi::CStr,
+    doc: &std::ffi::CStr,
+    base: Object,
+    attributes: &[&std::ffi::CStr],
+) -> Option<Object> {
     // SAFETY: as `make_exceptions`.
     unsafe {
         let dict = ffi::PyDict_New();
@@ -256,7 +277,7 @@ unsafe fn new_exception(name: &std::ffi::CStr, doc: &std::ffi::CStr, attributes:
             .iter()
             .all(|attribute| ffi::PyDict_SetItemString(dict, attribute.as_ptr(), &raw mut ffi::_Py_NoneStruct) == 0);
         let error = if filled {
-            ffi::PyErr_NewExceptionWithDoc(name.as_ptr(), doc.as_ptr(), ffi::PyExc_TypeError, dict)
+            ffi::PyErr_NewExceptionWithDoc(name.as_ptr(), doc.as_ptr(), base, dict)
         } else {
             ptr::null_mut()
         };

@@ -31,9 +31,10 @@ had returned n just now.
 For a member of a cycle that is the count of references from outside. With a
 count above the true one the object is never released; with one below, it is
 released while it is in use, and the process crashes. An object that became
-immortal because its count grew too large is counted again; one that always was
-immortal must not be. Raises TypeError unless obj is frozen, ValueError unless n
-is in range(1, 2**29 - 2**24).";
+immortal because its count grew too large is counted again, but not references
+that the interpreter's stack took meanwhile; one that always was immortal must
+be left alone. Raises TypeError unless obj is frozen, ValueError unless n is in
+range(1, 2**29 - 2**24).";
 
 /// The functions, for the method table of the module.
 pub const METHODS: [py::PyMethodDef; 2] = [

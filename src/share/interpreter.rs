@@ -38,6 +38,8 @@ pub struct Interpreter {
     pub mutation_error: Object,
     /// `immutable.NotFreezableError`, owned; null until the module is initialised.
     pub not_freezable_error: Object,
+    /// `immutable.ChannelClosed`, owned; null until the module is initialised.
+    pub channel_closed: Object,
 }
 
 impl Interpreter {
@@ -172,6 +174,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             locals: Locals::default(),
             mutation_error: ptr::null_mut(),
             not_freezable_error: ptr::null_mut(),
+            channel_closed: ptr::null_mut(),
         };
         let state = Box::into_raw(memory::boxed(state).map_err(|error| raise::no_memory(error)).ok()?);
         let capsule = ffi::PyCapsule_New(state.cast(), KEY.as_ptr(), Some(release));
@@ -202,6 +205,7 @@ unsafe extern "C" fn release(capsule: Object) {
         state.registry.clear();
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);
+        ffi::Py_DecRef(state.channel_closed);
         weak::end_interpreter(ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()));
     }
 }

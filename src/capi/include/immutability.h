@@ -140,6 +140,10 @@ PyAPI_FUNC(PyObject *) _PyImmutable_WeakrefGet(PyObject *ref);
 PyAPI_FUNC(int) _PyImmutable_WeakrefIsDead(PyObject *ref);
 PyAPI_FUNC(void) _PyImmutable_WeakrefClear(PyObject *ref);
 
+/* Make the static types of the runtime ready in the running interpreter, while
+ * it starts: 0, or -1 with an exception. */
+PyAPI_FUNC(int) _PyImmutable_InitTypes(void);
+
 /* ---- Private: sharing between interpreters ------------------------------ */
 
 /* Versions of frozen types: one range for the process, from this number up. */
