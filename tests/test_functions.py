@@ -833,3 +833,38 @@ def test_a_failed_freeze_leaves_cells_shared():
     cells = bump.__closure__
     assert current.__closure__[0] is cells[0]
     assert all(isinstance(cell, types.CellType) and not is_frozen(cell) for cell in cells)
+
+
+def test_a_function_made_from_frozen_code_leaves_nothing_behind_when_both_are_gone(run_python):
+    # The interpreter caches code by version. A debug build asserts that the cache refers to living code.
+    run_python("""
+        import gc
+        from immutable import freeze
+
+        for _ in range(50):
+            namespace = {}
+            exec("def make():\\n    def inner():\\n        return 1\\n    return inner", namespace)
+            make = namespace.pop("make")
+            freeze(make())
+            again = make()
+            assert again() == 1
+            del again
+            for _ in range(3):
+                gc.collect()
+            del make
+            gc.collect()
+    """)
+
+
+def test_functions_are_made_from_frozen_code_again_and_again():
+    def make():
+        def inner(value):
+            return [value for _ in range(2)]
+
+        return inner
+
+    freeze(make())
+    for number in range(20):
+        assert make()(number) == [number, number]
+        for _ in range(3):
+            gc.collect()  # drops the copy of the code that was not used since the one before

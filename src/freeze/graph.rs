@@ -379,7 +379,7 @@ impl Heap for Graph<'_> {
             self.frozen += 1;
             header::set_flags(op, flags & !(VISITED | MEMBER) | FROZEN);
             if flags & MEMBER != 0 {
-                drop_spare_capacity(op);
+                settle(op);
                 if header::has_gc_head(op) {
                     (*header::gc_head(op)).prev &= GC_FINALIZED;
                 }
@@ -395,7 +395,7 @@ impl Heap for Graph<'_> {
             header::set_refcnt(op, count::encode(external as usize));
             header::set_flags(op, header::flags(op) & !VISITED | FROZEN);
             self.frozen += 1;
-            drop_spare_capacity(op);
+            settle(op);
             if header::has_gc_head(op) {
                 let head = header::gc_head(op);
                 (*head).prev = (*head).prev & GC_FINALIZED | record.as_ptr().expose_provenance();
@@ -421,14 +421,17 @@ impl Heap for Graph<'_> {
     }
 }
 
-/// A frozen list has no spare capacity, so that appending to it must resize,
-/// where the barrier is.
-unsafe fn drop_spare_capacity(op: Object) {
-    // SAFETY: the flag says that op has the layout of a list.
+/// What a container needs besides its header.
+unsafe fn settle(op: Object) {
+    // SAFETY: the type says which layout op has.
     unsafe {
-        if header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_LIST_SUBCLASS) {
+        let ty = header::type_of(op);
+        if header::has_feature(ty, ffi::Py_TPFLAGS_LIST_SUBCLASS) {
+            // No spare capacity, so that appending must resize, where the barrier is.
             let list = op.cast::<ffi::PyListObject>();
             (*list).allocated = (*list).ob_base.ob_size;
+        } else if ty == &raw mut ffi::PyCode_Type {
+            ffi::imm_forget_code_version(op.cast());
         }
     }
 }
