@@ -10,6 +10,8 @@ import types
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("leaks",)
+
 settings.register_profile(
     "immutable",
     deadline=None,
@@ -41,9 +43,9 @@ def module():
 
 @pytest.fixture
 def run_python():
-    """Runs source in a new process of this interpreter and returns what it printed."""
+    """Runs source in a new process of this interpreter and returns what it printed, also on stderr if asked to."""
 
-    def run(source, *arguments, options=(), timeout=300):
+    def run(source, *arguments, options=(), timeout=300, with_errors=False):
         done = subprocess.run(
             [sys.executable, *options, "-c", textwrap.dedent(source), *arguments],
             capture_output=True,
@@ -51,7 +53,7 @@ def run_python():
             timeout=timeout,
         )
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return done.stdout + done.stderr if with_errors else done.stdout
 
     return run
 

@@ -18,13 +18,19 @@ SURFACE = {
     "FREEZABLE_NO",
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
+    "ChannelClosed",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
+    "Receiver",
+    "Sender",
+    "SharedField",
+    "channel",
     "freeze",
     "is_frozen",
     "isfrozen",
     "register_freezable",
+    "select",
 }
 
 
