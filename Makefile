@@ -9,6 +9,7 @@ export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_D
 
 .DEFAULT_GOAL := all
 .PHONY: help all demo test test-core test-lint test-python test-python-debug test-cpython test-cpython-patched \
+        test-leaks valgrind-core stress stress-debug stress-asan stress-tsan \
         bench-instructions stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
         patches-check patches-refresh patches-landing print-python print-stock-python \
         tools-build tools-test tools-develop tools-bench patched
@@ -41,6 +42,24 @@ test-cpython: all stock ## CPython's own suite, patched against stock: reports e
 
 test-cpython-patched: all ## CPython's own suite on the patched build alone
 	@python3 tools/test_cpython.py --patched-only $(ARGS)
+
+test-leaks: all ## every Python test 100 times over: live frozen objects and allocated blocks must come back (ARGS=)
+	@tools/test-python release --leaks=100 $(ARGS)
+
+valgrind-core: tools-bench ## the counting protocol and the model heap under valgrind
+	@tools/valgrind-core $(ARGS)
+
+stress: all ## the stress program on the release build (ARGS="--seconds 600 --seed 1")
+	@tools/stress release $(ARGS)
+
+stress-debug: debug ## the stress program on the debug build
+	@tools/stress debug $(ARGS)
+
+stress-asan: asan ## the stress program under AddressSanitizer
+	@tools/stress asan $(ARGS)
+
+stress-tsan: tsan ## the stress program under ThreadSanitizer
+	@tools/stress tsan $(ARGS)
 
 bench-instructions: all stock tools-bench ## instruction counts of short programs, patched over stock
 	@python3 tools/bench_instructions.py $(ARGS)
