@@ -922,6 +922,33 @@ def test_the_view_of_a_function_goes_with_it_in_whichever_thread(elsewhere, in_a
     assert _stats()["local_views"] == before
 
 
+def test_a_cycle_through_the_value_of_a_local_goes_when_the_value_is_reset():
+    owner = Node()
+    local = owner.local = InterpreterLocal(None)
+    local.set([freeze(owner)])
+    gone = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert gone() is local.get()[0]
+    local.reset()
+    assert gone() is None
+
+
+def test_a_cycle_through_a_cache_goes_when_the_cache_is_cleared():
+    class Made:
+        @functools.lru_cache  # noqa: B019 - the cycle is what is tested
+        def work(self):
+            return [self]
+
+    made = freeze(Made())
+    assert made.work() is made.work()
+    gone, clear = weakref.ref(made), made.work.cache_clear
+    del made, Made
+    assert gone() is not None
+    clear()
+    assert gone() is None
+
+
 def test_a_chain_of_functions_that_were_called_is_released_without_recursion(in_a_small_stack):
     def called(inner):
         def made():

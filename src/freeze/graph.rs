@@ -209,6 +209,7 @@ impl<'a> Graph<'a> {
                     Ok(Seen::Leaf(Keep::default()))
                 }
                 Treatment::Proxy => {
+                    self.prepared.prepare_proxy(op)?;
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::new(AS_PROXY)))
                 }

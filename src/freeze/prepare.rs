@@ -90,6 +90,8 @@ pub struct Prepared {
     exporting: Vec<Object>,
     /// The memory views that were entered.
     views: Vec<Object>,
+    /// The objects of a subinterpreter that become proxies.
+    proxies: Vec<Object>,
     /// The weak references in the graph, and to its objects.
     pub weak: WeakReferences,
 }
@@ -108,6 +110,7 @@ impl Prepared {
             vital: unsafe { [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::PyImport_GetModuleDict()] },
             exporting: Vec::new(),
             views: Vec::new(),
+            proxies: Vec::new(),
             weak: WeakReferences::default(),
         }
     }
@@ -172,6 +175,25 @@ impl Prepared {
                 ffi::Py_IncRef(cached);
                 self.annotations.push((dict, cached));
                 raise::unless_negative(ffi::PyDict_SetItem(dict, ffi::imm_name_annotations_cache, none))?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Notes an object that will be a proxy.
+    ///
+    /// # Errors
+    /// There is no memory.
+    ///
+    /// # Safety
+    /// `op` is live.
+    pub unsafe fn prepare_proxy(&mut self, op: Object) -> Result<(), Stop> {
+        // SAFETY: a GIL is held.
+        unsafe {
+            if ffi::PyInterpreterState_Get() != ffi::PyInterpreterState_Main() {
+                self.proxies.try_reserve(1)?;
+                self.proxies.push(op);
+                interpreter::current().ok_or(Stop::Raised)?.proxies.reserve(self.proxies.len())?;
             }
             Ok(())
         }
@@ -270,8 +292,15 @@ impl Prepared {
                 parts.exchange(fields);
             }
         }
-        // SAFETY: nobody has seen these frozen.
-        unsafe { self.weak.finish() };
+        // SAFETY: nobody has seen these frozen; room was made for the proxies.
+        unsafe {
+            self.weak.finish();
+            if !self.proxies.is_empty()
+                && let Some(state) = interpreter::existing()
+            {
+                self.proxies.drain(..).for_each(|op| state.proxies.insert(op));
+            }
+        }
         for &(dict, _) in &self.annotations {
             // SAFETY: as above. The dict has this key, so nothing can fail.
             unsafe {

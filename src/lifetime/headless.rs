@@ -1,6 +1,6 @@
 //! Members without a collector header, and so without room for the address of
-//! their component: instances of classes like `class Celsius(float): __slots__ = ()`
-//! that are attributes of their own class, and code objects.
+//! their component: code objects whose constants lead back to them, and instances of C types
+//! that do not support the collector and were registered as freezable all the same.
 //!
 //! They are few, and looked up only when a reference to one is taken or dropped.
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::class::Subclasses;
 use super::code::Codes;
 use super::local::Locals;
+use super::module::Proxies;
 use super::view::Views;
 use crate::lifetime::weak;
 use crate::object::ffi;
@@ -32,6 +33,8 @@ pub struct Interpreter {
     pub codes: Codes,
     /// Subclasses that frozen classes have here.
     pub subclasses: Subclasses,
+    /// What others may hold of this interpreter, and is not frozen.
+    pub proxies: Proxies,
     /// Values of `InterpreterLocal` objects.
     pub locals: Locals,
     /// `immutable.MutationError`, owned; null until the module is initialised.
@@ -171,6 +174,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             views: Views::default(),
             codes: Codes::default(),
             subclasses: Subclasses::default(),
+            proxies: Proxies::default(),
             locals: Locals::default(),
             mutation_error: ptr::null_mut(),
             not_freezable_error: ptr::null_mut(),
@@ -203,6 +207,7 @@ unsafe extern "C" fn release(capsule: Object) {
         state.subclasses.clear();
         state.locals.clear();
         state.registry.clear();
+        state.proxies.orphan();
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);
         ffi::Py_DecRef(state.channel_closed);

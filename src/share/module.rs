@@ -3,8 +3,13 @@
 //! A module that a freeze reaches is not frozen: it belongs to the interpreter that made it, and every other one has a
 //! module of the same name. Code that is linked in an interpreter gets that one's own.
 
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use crate::lifetime::count;
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY};
+use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
 
 /// The number that marks what belongs to the running interpreter, as `header::owner` gives it; 0 for an interpreter
@@ -16,6 +21,58 @@ pub unsafe fn owner_mark() -> u16 {
     // SAFETY: the caller's.
     let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
     u16::try_from(interpreter + 1).unwrap_or(0)
+}
+
+/// What freezes of one subinterpreter have left mutable, and others may hold: modules, locks, registries. Owned, and
+/// kept until that interpreter ends. The main interpreter, whose end is that of the process, keeps no such list.
+#[derive(Default)]
+pub struct Proxies {
+    objects: HashSet<Object>,
+}
+
+impl Proxies {
+    /// Makes room for `n` more objects.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn reserve(&mut self, n: usize) -> Result<(), OutOfMemory> {
+        Ok(self.objects.try_reserve(n)?)
+    }
+
+    /// Notes an object, for which there is room.
+    ///
+    /// # Safety
+    /// `op` is a proxy of the running interpreter.
+    pub unsafe fn insert(&mut self, op: Object) {
+        if self.objects.insert(op) {
+            // SAFETY: given up by `orphan`.
+            unsafe { ffi::Py_IncRef(op) };
+        }
+    }
+
+    /// Cuts every object off from the interpreter, which is about to end: whoever else holds it may release it, and no
+    /// collector knows it any more.
+    ///
+    /// # Safety
+    /// The caller holds the GIL of the interpreter. Python code may run.
+    pub unsafe fn orphan(&mut self) {
+        for op in std::mem::take(&mut self.objects) {
+            // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
+            unsafe {
+                let is_held_elsewhere =
+                    count::count_of(header::count_word(op).load(Ordering::Relaxed)).is_some_and(|held| held > 1);
+                if is_held_elsewhere && header::has_gc_head(op) {
+                    if let Some(clear) = (*header::type_of(op)).tp_clear {
+                        clear(op);
+                    }
+                    if ffi::PyObject_GC_IsTracked(op) != 0 {
+                        ffi::PyObject_GC_UnTrack(op.cast());
+                    }
+                }
+                ffi::Py_DecRef(op);
+            }
+        }
+    }
 }
 
 /// True if `op` is counted as frozen objects are, and left mutable for another interpreter.

@@ -30,6 +30,7 @@ SUBJECTS = (
     "sharing",
     "sharing_code",
     "sharing_ends",
+    "channels",
     "faults",
 )
 
@@ -171,6 +172,9 @@ def settled(expected=None):
     return stats
 
 
+PLAIN = str, bytes, int, float, complex, type(None)
+
+
 def freeze_constants(*modules):
     """Freezes what the code of these modules owns for ever, and shares with what it makes: names and constants."""
     found = []
@@ -181,9 +185,11 @@ def freeze_constants(*modules):
             return
         seen.add(id(value))
         match value:
-            case str() | bytes() | int() | float() | complex():
+            case _ if isinstance(value, PLAIN):
                 found.append(value)
             case tuple() | frozenset():
+                if all(isinstance(part, PLAIN) for part in value):
+                    found.append(value)
                 for part in value:
                     take(part)
             case types.CodeType():

@@ -150,8 +150,7 @@ def weak_values_serve_as_a_cache_for_threads(run):
                     for reference in cache.valuerefs():
                         found = reference()
                         run.check(found is None or 5000 <= found.own_number() < 5012, "valueref", found)
-                    del reference
-            found = None
+            found = reference = None
             if rng.random() < 0.5:
                 kept.append(value)
             value = None
