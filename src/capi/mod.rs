@@ -191,7 +191,7 @@ pub unsafe extern "C" fn _PyImmutable_Share(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_IsShared(op: Object) -> c_int {
     // SAFETY: the caller's.
-    c_int::from(unsafe { !op.is_null() && header::flags(op) & FROZEN != 0 })
+    c_int::from(unsafe { !op.is_null() && share::transfer::passes(op) })
 }
 
 /// `PyErr_WriteToImmutable`: raises MutationError, returns -1.

@@ -42,6 +42,8 @@ pub const FROZEN: u16 = ffi::_Py_FROZEN_FLAG as u16;
 pub const VISITED: u16 = ffi::_Py_VISITED_FLAG as u16;
 /// Member of a component with a cycle.
 pub const MEMBER: u16 = ffi::_Py_MEMBER_FLAG as u16;
+/// Not allocated, but part of CPython itself.
+pub const STATIC: u16 = ffi::_Py_STATICALLY_ALLOCATED_FLAG as u16;
 /// Counted as frozen objects are, yet mutable.
 pub const PROXY: u16 = ffi::_Py_PROXY_FLAG as u16;
 /// On a mutable weak reference: its referent is frozen (see `lifetime::weak`).

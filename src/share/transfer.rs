@@ -4,7 +4,7 @@
 //! (`_PyObject_GetXIData` in crossinterp.c) and through the channels of this runtime.
 
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object};
+use crate::object::header::{self, FROZEN, Object, STATIC};
 use crate::object::raise::Raised;
 
 /// Whether `op` passes by reference. A plain constant of the builtin types, which CPython passes itself, does not.
@@ -17,12 +17,21 @@ use crate::object::raise::Raised;
 pub unsafe fn is_shared(op: Object) -> Result<bool, Raised> {
     // SAFETY: the caller's.
     unsafe {
-        if header::flags(op) & FROZEN == 0 {
+        if !passes(op) {
             return Ok(false);
         }
         require_shared_allocator()?;
         Ok(true)
     }
+}
+
+/// True for what is frozen, but for the static objects of CPython, which every interpreter has anyway.
+///
+/// # Safety
+/// `op` is alive.
+pub unsafe fn passes(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe { header::flags(op) & (FROZEN | STATIC) == FROZEN }
 }
 
 /// Raises RuntimeError unless memory that one interpreter allocated may be released by another.
