@@ -135,7 +135,7 @@ pub unsafe fn unsettle(class: Type) {
 fn new_version() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(ffi::_Py_FROZEN_TYPE_VERSION);
     // Relaxed: only uniqueness matters.
-    NEXT.try_update(
+    NEXT.fetch_update(
         Ordering::Relaxed,
         Ordering::Relaxed,
         |next| if next == 0 { None } else { Some(next.wrapping_add(1)) },
@@ -147,7 +147,7 @@ fn new_version() -> u32 {
 fn new_keys_version() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1 << 31);
     // Relaxed: as above.
-    NEXT.try_update(
+    NEXT.fetch_update(
         Ordering::Relaxed,
         Ordering::Relaxed,
         |next| if next == 0 { None } else { Some(next.wrapping_add(1)) },

@@ -355,7 +355,7 @@ def functions_traced(run):
             run.check(result == answers[x], "result", make.__name__, result, answers[x])
 
     def observe(rng):
-        for _ in range(rng.randint(1, 12)):
+        for _ in range(rng.randint(10, 100)):
             function, answers, make = rng.choice(pairs)
             x = rng.randrange(12)
             seen = itertools.count()

@@ -103,7 +103,7 @@ def members_handed_between_interpreters(run):
             rng.choice(inboxes).put(nodes[number])
         if rng.random() < 0.7:
             nodes.clear()
-        steps = rng.choice((20, 200, 1000))
+        steps = rng.choice((200, 1000, 5000))
         crew.run.in_threads(
             *(
                 lambda rng, place=place, member=member: crew.ask(
@@ -151,7 +151,7 @@ def objects_outlive_their_interpreter(run):
             if when == "before":
                 crew.replace(maker)
             use = [user for user in crew.members if user is not maker]
-            times = rng.choice((10, 300))
+            times = rng.choice((10, 1000))
             workers = [
                 lambda rng, user=user, planned=planned, nodes=nodes, times=times: crew.ask(
                     user, use_graph, planned, nodes, times, seed=rng.getrandbits(32)
@@ -233,7 +233,7 @@ def every_way_to_pass_an_object(run):
     rng = run.random
     double = freeze(doubling(rng.randint(1000, 10**6)))
     with Crew(run) as crew:
-        for _ in range(rng.randint(3, 15)):
+        for _ in range(rng.randint(5, 40)):
             run.step()
             member = rng.choice(crew.members)
             planned, nodes = planned_graph(run)

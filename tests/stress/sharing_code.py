@@ -52,7 +52,7 @@ def functions_hot_everywhere(run):
             owner = crew.members[0]
             pairs = crew.ask(owner, make_pairs, n)
             crew.replace(owner)
-        crew.ask_all(call_hot, pairs, run.random.randint(3, 25))
+        crew.ask_all(call_hot, pairs, run.random.randint(3, 100))
     call_hot(run, pairs, 3)
 
 
@@ -90,7 +90,7 @@ def functions_traced_in_one_interpreter(run):
     """Tracing, profiling and monitoring in one interpreter are not seen, and change nothing, in the others."""
     n = run.random.randint(1000, 10**6)
     pairs = freeze([(make.__name__, make(n), expected(make, n)) for make in FUNCTION_MAKERS])
-    rounds = run.random.randint(3, 20)
+    rounds = run.random.randint(5, 80)
     with Crew(run) as crew:
         observer = crew.members.pop()
         try:
@@ -151,7 +151,7 @@ def exceptions_through_shared_code(run):
     number = run.random.randint(1000, 10**6)
     function = freeze(raising(number))
     with Crew(run) as crew:
-        crew.ask_all(catch, function, number, run.random.randint(10, 200))
+        crew.ask_all(catch, function, number, run.random.randint(10, 1000))
 
 
 # ---- Classes ---------------------------------------------------------------
@@ -229,7 +229,7 @@ def make_instances(run, bag, point, rounds):
 def instances_made_everywhere(run):
     """Instances of one frozen class are made in every interpreter at once, with attributes in differing order."""
     with Crew(run) as crew:
-        crew.ask_all(make_instances, Bag, Point, run.random.randint(10, 300))
+        crew.ask_all(make_instances, Bag, Point, run.random.randint(10, 1500))
 
 
 def subclass(run, base, rounds):
@@ -263,7 +263,7 @@ def subclass(run, base, rounds):
 def subclasses_made_everywhere(run):
     """A frozen class has other subclasses in each interpreter."""
     with Crew(run) as crew:
-        crew.ask_all(subclass, run.random.choice((Shape, Square)), run.random.randint(5, 60))
+        crew.ask_all(subclass, run.random.choice((Shape, Square)), run.random.randint(5, 150))
 
 
 def collide(run, shared, rounds):
@@ -315,7 +315,7 @@ def versions_that_collide(run):
     with Crew(run) as crew:
         if rng.random() < 0.5:
             shared = freeze([*shared, *crew.ask(rng.choice(crew.members), make_shapes, 6)])
-        crew.ask_all(collide, shared, rng.randint(3, 60))
+        crew.ask_all(collide, shared, rng.randint(3, 200))
 
 
 def make_shapes(run, number):
@@ -357,7 +357,7 @@ def addresses_used_again(run):
     """Classes and functions are released while interpreters have caches about them; new ones take their place."""
     shared = interpreters.create_queue()
     with Crew(run) as crew:
-        crew.ask_all(churn, shared, run.random.randint(10, 200))
+        crew.ask_all(churn, shared, run.random.randint(10, 1000))
     while not shared.empty():
         shared.get_nowait()
 
@@ -518,7 +518,7 @@ def library_classes_everywhere(run):
     """Enums, flags, ABCs, named tuples, dataclasses, generics, caches, patterns and times work everywhere at once."""
     things = library()
     with Crew(run) as crew:
-        crew.ask_all(use_library, things, run.random.randint(20, 300))
+        crew.ask_all(use_library, things, run.random.randint(20, 1000))
     use_library(run, things, 10)
 
 

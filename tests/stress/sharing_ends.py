@@ -99,7 +99,7 @@ def weak_references_from_every_interpreter(run):
                 for member in rng.sample(members, rng.randint(1, len(members))):
                     inbox.put(member)
                 del members, member
-            crew.ask_all(watch_and_keep, key, inbox, rng.choice((20, 200, 1000)))
+            crew.ask_all(watch_and_keep, key, inbox, rng.choice((20, 500, 4000)))
             emptied(inbox)
             alive = [reference() for reference in references if reference() is not None]
             run.check(not alive, "alive at the end", alive)
@@ -175,7 +175,7 @@ def finalizers_run_where_the_last_reference_goes(run):
     ledger.reset()
     shared = interpreters.create_queue()
     with Crew(run) as crew:
-        results = crew.ask_all(drop_rings, shared, run.random.randint(5, 200))
+        results = crew.ask_all(drop_rings, shared, run.random.randint(5, 600))
         # What is left is dropped here, and finalized here.
         emptied(shared)
         gc.collect()
@@ -250,5 +250,5 @@ def strings_and_buffers_everywhere(run):
     blobs = [rng.choice((bytes, bytearray, lambda data: memoryview(bytes(data))))(text.encode()) for text in texts]
     freeze(texts, blobs)
     with Crew(run) as crew:
-        crew.ask_all(use_strings, texts, blobs, rng.randint(50, 1000))
+        crew.ask_all(use_strings, texts, blobs, rng.randint(50, 5000))
     use_strings(run, texts, blobs, 50)
