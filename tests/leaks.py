@@ -33,6 +33,7 @@ EXAMPLES = "10"  # of each hypothesis test: the same ones in each run
 # Run N / SELDOM times, by pattern of the node id, and why.
 SELDOM = 20
 RUN_SELDOM = {
+    "tests/test_memory_errors.py::*": "tries every allocation of an operation in turn",
     "tests/test_demo.py::test_it_*": "starts child processes, which are not measured",
     "tests/test_surface.py::test_it_works_in_a_virtual_environment": "starts child processes, which are not measured",
     "tests/test_teardown.py::*_without_recursion*": "takes up to seconds for up to a million objects",
