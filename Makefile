@@ -44,7 +44,7 @@ test-cpython-patched: all ## CPython's own suite on the patched build alone
 	@python3 tools/test_cpython.py --patched-only $(ARGS)
 
 test-leaks: all ## every Python test 100 times over: live frozen objects and allocated blocks must come back (ARGS=)
-	@tools/test-python release --leaks=100 $(ARGS)
+	@tools/test-python release --leaks=100 $(or $(ARGS),tests)
 
 valgrind-core: tools-bench ## the counting protocol and the model heap under valgrind
 	@tools/valgrind-core $(ARGS)
