@@ -80,6 +80,10 @@ imm_unintern(PyObject *string)
     _PyASCIIObject_CAST(string)->state.interned = SSTATE_NOT_INTERNED;
     /* The dict's two references are not counted while the string is interned. */
     Py_SET_REFCNT(string, Py_REFCNT(string) + 2);
+#ifdef Py_REF_DEBUG
+    _Py_INCREF_IncRefTotal();
+    _Py_INCREF_IncRefTotal();
+#endif
     if (PyDict_DelItem(interned, string) < 0) {
         PyErr_WriteUnraisable(NULL);
         return 0;
