@@ -31,6 +31,7 @@ SUBJECTS = (
     "sharing_code",
     "sharing_ends",
     "channels",
+    "volume",
     "faults",
 )
 
