@@ -1,6 +1,7 @@
 """`python -m immutable.demo` does the main job on the standard library."""
 
 import os
+import pickle
 import pty
 import re
 import subprocess
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 
-from immutable import demo
+from immutable import demo, freeze
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,39 @@ def test_it_shows_that_the_memory_came_back(output):
 def test_it_compares_with_pickle_in_the_same_run(output):
     for label in "time to freeze", "time to pickle and unpickle", "ratio":
         assert re.search(rf"{label}\s+[\d,.]+ ", output)
+
+
+def test_it_compares_searches_of_the_index_and_of_copies_by_several_interpreters(output):
+    assert re.search(r"Searched for every identifier by \d+ interpreters at once", output)
+    assert re.search(r"all found the same\s+[\d,]+ words  ok", output)
+    for label in "frozen", "pickled":
+        for what in r"time to share\s+[\d,.]+ ms", r"time to search\s+[\d,.]+ ms", r"memory per worker\s+-?[\d,.]+ MB":
+            assert re.search(f"{label}, {what}", output)
+
+
+def test_the_number_of_workers_can_be_chosen():
+    done = subprocess.run(
+        [sys.executable, "-m", "immutable.demo", "--files", "3", "--workers", "3"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "by 3 interpreters at once" in done.stdout
+
+
+def test_searches_find_what_is_in_the_index():
+    position = demo.Position
+    index = {
+        "x": [position("b", 1, 0), position("a", 1, 0), position("a", 2, 0), position("b", 9, 4)],
+        "y": [position("c", 7, 3)],
+    }
+    assert demo.look_up(index, "x") == ("x", 4, "a", 2)
+    freeze(index, demo.look_up, demo.serve, demo.serve_copy)
+    workers = demo.Workers(2)
+    try:
+        for task, data in (demo.serve, index), (demo.serve_copy, pickle.dumps(index)):
+            search = demo.search(workers, task, data, [freeze(("y",)), freeze(("x",))])
+            assert search.found == [("x", 4, "a", 2), ("y", 1, "c", 1)]
+    finally:
+        workers.close()
 
 
 def test_it_shows_a_progress_bar_on_a_terminal():

@@ -1,12 +1,14 @@
-"""The main job, on real input: index the standard library, freeze the index.
+"""The main job, on real input: index the standard library, freeze the index, search it in parallel.
 
-    python -m immutable.demo [--files N]
+    python -m immutable.demo [--files N] [--workers N]
 
 Parses every file of the running interpreter's own standard library, builds an
 index from identifier to the list of positions where it occurs, and shows what
-a frozen index does: it reads as before, refuses every write, gives its memory
-back when it is dropped, and takes a fraction of the time to freeze that it
-takes to pickle and unpickle.
+a frozen index does: it reads as before, refuses every write, takes a fraction
+of the time to freeze that it takes to pickle and unpickle, is searched by
+several interpreters at once without a copy, and gives its memory back when it
+is dropped. Beside it the same search runs on copies that each interpreter
+unpickles for itself.
 
 The exit status is 0 only if all of that held.
 """
@@ -19,13 +21,15 @@ import operator
 import os
 import pickle
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent import interpreters
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from immutable import MutationError, _stats, freeze, is_frozen
+from immutable import MutationError, Receiver, Sender, _stats, channel, freeze, is_frozen
 
 
 @dataclass
@@ -184,6 +188,83 @@ def seconds[T](action: Callable[[T], object], argument: T) -> float:
     return time.perf_counter() - start
 
 
+# ---- Searching it from several interpreters --------------------------------
+
+
+type Found = tuple[str, int, str, int]
+"""A word, how often it occurs, the file that has it most often, and how often that is."""
+
+
+def look_up(index: Index, word: str) -> Found:
+    positions = index[word]
+    in_file: dict[str, int] = {}
+    for position in positions:
+        in_file[position.file] = in_file.get(position.file, 0) + 1
+    most = max(in_file.values())
+    return word, len(positions), min(file for file, count in in_file.items() if count == most), most
+
+
+def serve(index: Index, jobs: Receiver[tuple[str, ...]], results: Sender[object]) -> None:
+    """What a worker does: says that it is ready, then answers words with what is found, until jobs is closed."""
+    results.send("ready")
+    for words in jobs:
+        results.send(freeze(tuple([look_up(index, word) for word in words])))
+
+
+def serve_copy(pickled: bytes, jobs: Receiver[tuple[str, ...]], results: Sender[object]) -> None:
+    """As serve, on a copy of the worker's own."""
+    serve(pickle.loads(pickled), jobs, results)
+
+
+class Workers:
+    """Interpreters with a GIL each, which have imported what they need."""
+
+    def __init__(self, number: int) -> None:
+        self.interpreters = [interpreters.create() for _ in range(number)]
+        for interpreter in self.interpreters:
+            interpreter.exec("import immutable.demo")
+
+    def close(self) -> None:
+        for interpreter in self.interpreters:
+            interpreter.close()
+
+
+@dataclass
+class Search:
+    """One search of all words by all workers. Memory is what each worker took on top, while it had the index."""
+
+    found: list[Found]
+    ready_seconds: float
+    search_seconds: float
+    bytes_per_worker: int
+
+
+def search(workers: Workers, task: Callable[..., None], data: object, shares: list[tuple[str, ...]]) -> Search:
+    """Has the workers run task(data, jobs, results), and hands the shares of words out to them."""
+    resident = resident_bytes()
+    jobs, jobs_out = channel()
+    results_in, results = channel()
+    threads = [
+        threading.Thread(target=interpreter.call, args=(task, data, jobs_out, results_in))
+        for interpreter in workers.interpreters
+    ]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        results.recv()
+    ready = time.perf_counter()
+    for words in shares:
+        jobs.send(words)
+    found = [one for _ in shares for one in results.recv()]
+    done = time.perf_counter()
+    per_worker = (resident_bytes() - resident) // len(threads)
+    jobs.close()
+    for thread in threads:
+        thread.join()
+    return Search(sorted(found), ready - start, done - ready, per_worker)
+
+
 # ---- What is shown ---------------------------------------------------------
 
 
@@ -258,11 +339,6 @@ def reads_as_before(index: Index, before: str) -> bool:
     )
 
 
-def pickle_there_and_back(index: Index) -> None:
-    """Makes a copy the way that needs no shared memory, and throws it away."""
-    pickle.loads(pickle.dumps(index, protocol=pickle.HIGHEST_PROTOCOL))
-
-
 def megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
@@ -272,7 +348,40 @@ def row(label: str, value: str, held: bool | None = None) -> None:
     print(f"  {label:32} {value}{verdict}")
 
 
-def run(limit: int | None) -> bool:
+@dataclass
+class Shared:
+    """What the workers are given, and the seconds that it took to make it from the index."""
+
+    task: Callable[..., None]
+    data: object
+    seconds: float
+
+
+def searched_alike(index: Index, workers: Workers, ways: dict[str, Shared]) -> bool:
+    """Has the index searched in each way, prints how it went, and returns whether the results agree."""
+    words = sorted(index)
+    shares = [freeze(tuple(words[first : first + 100])) for first in range(0, len(words), 100)]
+    start = time.perf_counter()
+    expected = [look_up(index, word) for word in words]
+    alone_seconds = time.perf_counter() - start
+
+    print(f"Searched for every identifier by {len(workers.interpreters)} interpreters at once")
+    row("one interpreter, time to search", f"{alone_seconds * 1e3:,.1f} ms")
+    totals, alike = [], True
+    for label, way in ways.items():
+        done = search(workers, way.task, way.data, shares)
+        share_seconds = way.seconds + done.ready_seconds
+        totals.append(share_seconds + done.search_seconds)
+        alike = alike and done.found == expected
+        row(f"{label}, time to share", f"{share_seconds * 1e3:,.1f} ms")
+        row(f"{label}, time to search", f"{done.search_seconds * 1e3:,.1f} ms")
+        row(f"{label}, memory per worker", megabytes(done.bytes_per_worker))
+    row("share and search", f"{totals[1] / totals[0]:,.1f} times faster frozen")
+    row("all found the same", f"{len(expected):,} words", alike)
+    return alike
+
+
+def run(limit: int | None, number_of_workers: int) -> bool:
     library = standard_library()
     empty_resident = resident_bytes()
     build_start = time.perf_counter()
@@ -290,12 +399,17 @@ def run(limit: int | None) -> bool:
     row("positions", f"{positions:,}")
     row("time to build", f"{build_seconds:.2f} s")
 
-    pickle_seconds = seconds(pickle_there_and_back, index)
+    start = time.perf_counter()
+    pickled = pickle.dumps(index, protocol=pickle.HIGHEST_PROTOCOL)
+    dump_seconds = time.perf_counter() - start
+    pickle_seconds = dump_seconds + seconds(pickle.loads, pickled)
     before = digest(index)
 
-    # The class outlives the index, and its frozen parts with it. So it is
-    # frozen first, and what is counted from here on is the index alone.
-    freeze(Position)
+    # The class and the functions outlive the index, and their frozen parts with
+    # them. So they are frozen first, and what is counted from here on is the
+    # index alone.
+    freeze(Position, look_up, serve, serve_copy)
+    workers = Workers(number_of_workers)
     baseline = frozen_now()
     full_resident = resident_bytes()
     freeze_seconds = seconds(freeze, index)
@@ -314,6 +428,14 @@ def run(limit: int | None) -> bool:
     unchanged = digest(index) == before
     row("unchanged after all of them", before[:16], unchanged)
 
+    ways = {
+        "frozen": Shared(serve, index, freeze_seconds),
+        "pickled": Shared(serve_copy, pickled, dump_seconds),
+    }
+    alike = searched_alike(index, workers, ways)
+    workers.close()
+    del ways, pickled
+
     drop_start = time.perf_counter()
     del index
     drop_seconds = time.perf_counter() - drop_start
@@ -328,7 +450,7 @@ def run(limit: int | None) -> bool:
     row("resident, before the index", megabytes(empty_resident))
     row("resident, with the index", megabytes(full_resident))
     row("resident, after it was dropped", megabytes(dropped_resident))
-    return same and refused and unchanged and returned
+    return same and refused and unchanged and alike and returned
 
 
 def main() -> int:
@@ -337,10 +459,22 @@ def main() -> int:
         description="Freeze an index of the standard library, and show what that does.",
     )
     parser.add_argument("--files", type=int, metavar="N", help="parse only the first N files")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        default=max(2, os.process_cpu_count() or 0),
+        help="search with N interpreters (default: as many as there are processors, and two at least)",
+    )
     options = parser.parse_args()
+    if options.workers < 1:
+        parser.error("--workers must be at least 1")
     with_eager_allocator()
-    return 0 if run(options.files) else 1
+    return 0 if run(options.files, options.workers) else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    # The module under its own name, so that the workers find its class where pickle looks for it.
+    from immutable import demo
+
+    raise SystemExit(demo.main())
