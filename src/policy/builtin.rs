@@ -56,7 +56,6 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"operator.attrgetter", Nature::Container),
     (c"operator.itemgetter", Nature::Container),
     (c"operator.methodcaller", Nature::Container),
-    (c"_immutable.InterpreterLocal", Nature::Container),
     // Registries and caches, and what synchronises threads, go on working for
     // the interpreter that made them.
     (c"_abc._abc_data", Nature::Proxy),

@@ -1,32 +1,67 @@
 //! The type `InterpreterLocal`.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr;
 
+use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
 use crate::freeze::run;
 use crate::object::ffi;
-use crate::object::header::{self, Object};
+use crate::object::header::{Object, Type};
 use crate::object::raise::{self, Raised};
-use crate::share::{interpreter, local};
+use crate::share::interpreter;
+use crate::share::local::Name;
 
-#[repr(C)]
+/// What the object holds: never written after it was made.
 struct InterpreterLocal {
-    base: ffi::PyObject,
-    number: u64,
+    name: Name,
     /// Owned; frozen.
     initial: Object,
 }
 
-const DOC: &std::ffi::CStr = c"InterpreterLocal(initial, /)
+impl Drop for InterpreterLocal {
+    fn drop(&mut self) {
+        // SAFETY: tp_dealloc runs under a GIL. The values of other interpreters go when these next tidy up.
+        unsafe {
+            let value = interpreter::existing().and_then(|state| state.locals.reset(&self.name));
+            ffi::Py_DecRef(self.initial);
+            ffi::Py_DecRef(value.unwrap_or(ptr::null_mut()));
+        }
+    }
+}
+
+const DOC: &CStr = c"InterpreterLocal(initial, /)
 --
 
 One value for each interpreter, mutable or not, behind one frozen object.
 
 initial must be frozen. If it is callable, it is called in each interpreter on
 first use, and makes that interpreter's value; otherwise it is the value that
-every interpreter begins with. Values end with their interpreter.";
+every interpreter begins with. A value ends with its interpreter, or some time
+after the object itself is gone. Raises TypeError if initial is mutable.";
 
-unsafe extern "C" fn new(ty: *mut ffi::PyTypeObject, args: Object, kwargs: Object) -> Object {
+const GET_DOC: &CStr = c"get()
+--
+
+Return this interpreter's value. Raises what the factory raises.";
+
+const SET_DOC: &CStr = c"set(value, /)
+--
+
+Set this interpreter's value.";
+
+const RESET_DOC: &CStr = c"reset()
+--
+
+Forget this interpreter's value: the next get() begins anew.";
+
+/// # Safety
+/// `op` is an `InterpreterLocal` object that lives as long as the result is used.
+unsafe fn local<'a>(op: Object) -> &'a InterpreterLocal {
+    // SAFETY: the caller's.
+    unsafe { static_type::value(op) }
+}
+
+unsafe extern "C" fn new(ty: Type, args: Object, kwargs: Object) -> Object {
     // SAFETY: tp_new.
     unsafe {
         if (!kwargs.is_null() && ffi::PyDict_Size(kwargs) > 0) || ffi::PyTuple_Size(args) != 1 {
@@ -48,60 +83,33 @@ unsafe extern "C" fn new(ty: *mut ffi::PyTypeObject, args: Object, kwargs: Objec
             }
             Err(Raised) => return ptr::null_mut(),
         }
-        let op = ffi::PyType_GenericAlloc(ty, 0);
-        if !op.is_null() {
-            let this = op.cast::<InterpreterLocal>();
-            ffi::Py_IncRef(initial);
-            (*this).number = local::new_number();
-            (*this).initial = initial;
-        }
-        op
-    }
-}
-
-unsafe extern "C" fn dealloc(op: Object) {
-    // SAFETY: tp_dealloc of a collected heap type.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(op.cast());
-        let this = op.cast::<InterpreterLocal>();
-        let value = interpreter::existing().and_then(|state| state.locals.reset((*this).number));
-        ffi::Py_DecRef((*this).initial);
-        let ty = header::type_of(op);
-        if let Some(free) = (*ty).tp_free {
-            free(op.cast());
-        }
-        ffi::Py_DecRef(ty.cast());
-        ffi::Py_DecRef(value.unwrap_or(ptr::null_mut()));
-    }
-}
-
-unsafe extern "C" fn traverse(op: Object, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: tp_traverse.
-    unsafe {
-        let Some(visit) = visit else { return 0 };
-        match visit(header::type_of(op).cast(), arg) {
-            0 => visit((*op.cast::<InterpreterLocal>()).initial, arg),
-            stopped => stopped,
-        }
+        let name = match Name::new() {
+            Ok(name) => name,
+            Err(error) => {
+                raise::no_memory(error);
+                return ptr::null_mut();
+            }
+        };
+        ffi::Py_IncRef(initial);
+        static_type::new_instance(ty, InterpreterLocal { name, initial })
     }
 }
 
 unsafe extern "C" fn get(op: Object, _: Object) -> Object {
     // SAFETY: METH_NOARGS; the state is looked up again after the factory ran.
     unsafe {
-        let this = op.cast::<InterpreterLocal>();
+        let InterpreterLocal { name, initial } = local(op);
         let Some(state) = interpreter::current() else {
             return ptr::null_mut();
         };
-        if let Some(value) = state.locals.get((*this).number) {
+        if let Some(value) = state.locals.get(name) {
             return value;
         }
-        let initial = (*this).initial;
-        if ffi::PyCallable_Check(initial) == 0 {
-            ffi::Py_IncRef(initial);
-            return initial;
+        if ffi::PyCallable_Check(*initial) == 0 {
+            ffi::Py_IncRef(*initial);
+            return *initial;
         }
-        let value = ffi::PyObject_CallNoArgs(initial);
+        let value = ffi::PyObject_CallNoArgs(*initial);
         if value.is_null() {
             return value;
         }
@@ -110,17 +118,30 @@ unsafe extern "C" fn get(op: Object, _: Object) -> Object {
             return ptr::null_mut();
         };
         // The factory may have set a value itself, or let another thread do so.
-        if let Some(earlier) = state.locals.get((*this).number) {
+        if let Some(earlier) = state.locals.get(name) {
             ffi::Py_DecRef(value);
             return earlier;
         }
-        if let Err(error) = state.locals.set((*this).number, value) {
+        if let Err(error) = state.locals.set(name, value) {
             raise::no_memory(error);
             ffi::Py_DecRef(value);
             return ptr::null_mut();
         }
         ffi::Py_IncRef(value);
+        tidy();
         value
+    }
+}
+
+/// Drops values that are left of others that other interpreters have released.
+unsafe fn tidy() {
+    // SAFETY: a GIL is held, and no reference to the state.
+    unsafe {
+        if let Some(state) = interpreter::existing()
+            && state.locals.has_grown()
+        {
+            state.locals.drop_idle();
+        }
     }
 }
 
@@ -130,10 +151,11 @@ unsafe extern "C" fn set(op: Object, value: Object) -> Object {
         let Some(state) = interpreter::current() else {
             return ptr::null_mut();
         };
-        match state.locals.set((*op.cast::<InterpreterLocal>()).number, value) {
+        match state.locals.set(&local(op).name, value) {
             Ok(old) => {
                 ffi::Py_IncRef(value);
                 ffi::Py_DecRef(old.unwrap_or(ptr::null_mut()));
+                tidy();
                 none()
             }
             Err(error) => {
@@ -150,75 +172,32 @@ unsafe extern "C" fn reset(op: Object, _: Object) -> Object {
         let Some(state) = interpreter::current() else {
             return ptr::null_mut();
         };
-        let old = state.locals.reset((*op.cast::<InterpreterLocal>()).number);
+        let old = state.locals.reset(&local(op).name);
         ffi::Py_DecRef(old.unwrap_or(ptr::null_mut()));
         none()
     }
 }
 
-unsafe fn none() -> Object {
-    let none = &raw mut ffi::_Py_NoneStruct;
-    // SAFETY: a GIL is held.
-    unsafe { ffi::Py_IncRef(none) };
-    none
+/// `Py_RETURN_NONE`: it is immortal.
+fn none() -> Object {
+    &raw mut ffi::_Py_NoneStruct
 }
 
-/// Adds the type to the module. False with a Python exception.
-///
-/// # Safety
-/// The caller holds the GIL; `module` is the `_immutable` module being made.
-pub unsafe fn add_type(module: Object) -> bool {
-    const fn method(
-        name: &std::ffi::CStr,
-        address: *const c_void,
-        flags: u32,
-        doc: &std::ffi::CStr,
-    ) -> ffi::PyMethodDef {
-        ffi::PyMethodDef {
-            ml_name: name.as_ptr(),
-            // SAFETY: CPython casts it back to the signature that ml_flags names.
-            ml_meth: unsafe { std::mem::transmute::<*const c_void, ffi::PyCFunction>(address) },
-            ml_flags: flags as c_int,
-            ml_doc: doc.as_ptr(),
-        }
-    }
-    // The type keeps pointers into the method table: one for the whole process.
-    static mut METHODS: [ffi::PyMethodDef; 4] = [
-        method(c"get", get as *const c_void, ffi::METH_NOARGS, c"get()\n--\n\nReturn this interpreter's value."),
-        method(c"set", set as *const c_void, ffi::METH_O, c"set(value, /)\n--\n\nSet this interpreter's value."),
-        method(
-            c"reset",
-            reset as *const c_void,
-            ffi::METH_NOARGS,
-            c"reset()\n--\n\nForget this interpreter's value: the next get() begins anew.",
-        ),
-        ffi::PyMethodDef { ml_name: ptr::null(), ml_meth: None, ml_flags: 0, ml_doc: ptr::null() },
+/// The type `InterpreterLocal`.
+pub fn interpreter_local_type() -> Type {
+    static mut METHODS: [ffi::PyMethodDef; 5] = [
+        method(c"get", get as *const c_void, ffi::METH_NOARGS, GET_DOC),
+        method(c"set", set as *const c_void, ffi::METH_O, SET_DOC),
+        method(c"reset", reset as *const c_void, ffi::METH_NOARGS, RESET_DOC),
+        CLASS_GETITEM,
+        LAST_METHOD,
     ];
-    // SAFETY: the spec is read during the call only; CPython does not write to
-    // the method table.
-    unsafe {
-        let slot = |slot: u32, pfunc: *mut c_void| ffi::PyType_Slot { slot: slot as c_int, pfunc };
-        let mut slots = [
-            slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
-            slot(ffi::Py_tp_new, new as *mut c_void),
-            slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-            slot(ffi::Py_tp_traverse, traverse as *mut c_void),
-            slot(ffi::Py_tp_methods, (&raw mut METHODS).cast()),
-            slot(0, ptr::null_mut()),
-        ];
-        let mut spec = ffi::PyType_Spec {
-            name: c"_immutable.InterpreterLocal".as_ptr(),
-            basicsize: size_of::<InterpreterLocal>() as c_int,
-            itemsize: 0,
-            flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_IMMUTABLETYPE,
-            slots: slots.as_mut_ptr(),
-        };
-        let ty = ffi::PyType_FromModuleAndSpec(module, &raw mut spec, ptr::null_mut());
-        if ty.is_null() {
-            return false;
-        }
-        let added = ffi::PyModule_AddType(module, ty.cast()) == 0;
-        ffi::Py_DecRef(ty);
-        added
-    }
+    static mut TYPE: ffi::PyTypeObject = ffi::PyTypeObject {
+        tp_name: c"immutable.InterpreterLocal".as_ptr(),
+        tp_doc: DOC.as_ptr(),
+        tp_new: Some(new),
+        tp_methods: (&raw mut METHODS).cast(),
+        ..static_type::prototype::<InterpreterLocal>()
+    };
+    &raw mut TYPE
 }

@@ -5,7 +5,7 @@ use std::ptr;
 
 use pyo3::ffi as py;
 
-use super::{channel, interpreter_local, static_type, testing};
+use super::{channel, static_type, testing};
 use crate::capi;
 use crate::freeze::run;
 use crate::lifetime::{record, release};
@@ -211,7 +211,6 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_NO".as_ptr(), 1) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_EXPLICIT".as_ptr(), 2) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_PROXY".as_ptr(), 3) == 0
-            && interpreter_local::add_type(module)
             && channel::add_functions(module)
             && static_type::add_types(module);
         if added { 0 } else { -1 }

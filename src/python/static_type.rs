@@ -1,6 +1,6 @@
 //! Types of which the whole process has one, and whose instances are frozen from birth.
 //!
-//! The ends of a channel and shared fields pass between interpreters, and must be the same kind of object in each:
+//! The ends of a channel, shared fields and locals pass between interpreters, and must be the same kind of object in each:
 //! `isinstance(x, Receiver)` is true wherever `x` was made. A heap type belongs to the interpreter whose module made
 //! it. So these types are static, and managed as CPython manages those of `datetime`
 //! (`_PyStaticType_InitForExtension` in typeobject.c): slots, bases and MRO are shared, written once, and never counted;
@@ -20,7 +20,7 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
-use super::{channel, shared_field};
+use super::{channel, interpreter_local, shared_field};
 use crate::lifetime::{count, release};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -110,8 +110,13 @@ unsafe extern "C" fn traverse(_: Object, _: ffi::visitproc, _: *mut c_void) -> c
     0
 }
 
-fn types() -> [Type; 3] {
-    [channel::sender_type(), channel::receiver_type(), shared_field::shared_field_type()]
+fn types() -> [Type; 4] {
+    [
+        channel::sender_type(),
+        channel::receiver_type(),
+        shared_field::shared_field_type(),
+        interpreter_local::interpreter_local_type(),
+    ]
 }
 
 /// Makes the types ready in the running interpreter, unless they are. Returns 0, or -1 with a Python exception.

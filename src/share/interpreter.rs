@@ -56,6 +56,7 @@ impl Interpreter {
             self.views.drop_idle();
             self.codes.drop_idle();
             self.subclasses.drop_idle();
+            self.locals.drop_idle();
         }
     }
 }
