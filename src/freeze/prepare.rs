@@ -35,7 +35,7 @@ pub enum Preparation {
     Class,
     /// It refuses while it is sorted.
     List,
-    /// It gets values of its own; the namespaces of vital modules refuse.
+    /// It gets a table of its own; the namespaces of vital modules refuse.
     Dict,
     /// It refuses while something outside the graph could write it.
     Bytearray,
@@ -137,7 +137,7 @@ impl Prepared {
                 Preparation::List if (*op.cast::<ffi::PyListObject>()).allocated < 0 => Err(refused(SORTING)),
                 Preparation::List => Ok(()),
                 Preparation::Dict if self.vital.contains(&op) => Err(refused(VITAL)),
-                Preparation::Dict if ffi::imm_own_values(op.cast()) < 0 => Err(Stop::Raised),
+                Preparation::Dict if ffi::imm_own_table(op.cast()) < 0 => Err(Stop::Raised),
                 Preparation::Dict => Ok(()),
                 Preparation::Bytearray => {
                     if (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > 0 {

@@ -169,11 +169,12 @@ imm_inline_values(PyObject *obj)
     return values->valid ? values : NULL;
 }
 
-int
-imm_own_values(PyDictObject *dict)
+/* Give a dict over the inline values of an instance values of its own. */
+static int
+own_values(PyDictObject *dict)
 {
     PyDictValues *embedded = dict->ma_values;
-    if (embedded == NULL || !embedded->embedded) {
+    if (!embedded->embedded) {
         return 0;
     }
     // The values, then the order in which they were inserted, a byte each.
@@ -188,6 +189,39 @@ imm_own_values(PyDictObject *dict)
     own->embedded = 0;
     dict->ma_values = own;
     embedded->valid = 0;
+    return 0;
+}
+
+int
+imm_own_table(PyDictObject *dict)
+{
+    if (dict->ma_values == NULL) {
+        return 0;
+    }
+    PyObject *combined = PyDict_New();
+    if (combined == NULL) {
+        return -1;
+    }
+    Py_ssize_t pos = 0;
+    PyObject *key, *value;
+    while (PyDict_Next((PyObject *)dict, &pos, &key, &value)) {
+        if (PyDict_SetItem(combined, key, value) < 0) {
+            Py_DECREF(combined);
+            return -1;
+        }
+    }
+    if (own_values(dict) < 0) {
+        Py_DECREF(combined);
+        return -1;
+    }
+    PyDictObject *other = (PyDictObject *)combined;
+    PyDictKeysObject *keys = dict->ma_keys;
+    PyDictValues *values = dict->ma_values;
+    dict->ma_keys = other->ma_keys;
+    dict->ma_values = other->ma_values;
+    other->ma_keys = keys;
+    other->ma_values = values;
+    Py_DECREF(combined);
     return 0;
 }
 

@@ -74,10 +74,10 @@ void imm_seal_keys(PyDictKeysObject *keys);
  * which holds no reference, since any interpreter may release it. */
 void imm_forget_code_version(PyCodeObject *code);
 
-/* Give dict values of its own, if it shares those embedded in an instance; the
- * instance reads its attributes through dict from then on. 0, or -1 with
- * MemoryError (detach_dict_from_object in dictobject.c, which needs the owner). */
-int imm_own_values(PyDictObject *dict);
+/* Give dict a table of its own, if it shares the keys of a class, to which
+ * instances may go on adding names, or the values of an instance, which reads
+ * its attributes through dict from then on. 0, or -1 with MemoryError. */
+int imm_own_table(PyDictObject *dict);
 
 /* Where obj keeps its attribute dict, be it made yet or not; NULL if it never
  * has one. */
