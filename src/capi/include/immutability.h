@@ -55,6 +55,14 @@ extern "C" {
 #  define _Py_COUNT_IN_MEMORY(op) ((void)0)
 #endif
 
+/* The encoded count, read. Other interpreters may be changing that of a frozen
+ * object meanwhile; it stays in the range of frozen and immortal ones. */
+#if defined(_Py_THREAD_SANITIZER)
+#  define _Py_COUNT(op) __atomic_load_n(&(op)->ob_refcnt, __ATOMIC_RELAXED)
+#else
+#  define _Py_COUNT(op) ((op)->ob_refcnt)
+#endif
+
 /* ---- Write barrier ---------------------------------------------------- */
 
 /* True if op may be written. Ask before every write to an object's own state.
