@@ -58,9 +58,13 @@ imm_sys_dict(void)
 int
 imm_allocator_is_shared(void)
 {
+#ifdef WITH_PYMALLOC
     int allocator = _PyRuntime.preconfig.allocator;
     return allocator != PYMEM_ALLOCATOR_PYMALLOC
            && allocator != PYMEM_ALLOCATOR_PYMALLOC_DEBUG;
+#else
+    return 1;
+#endif
 }
 
 /* _PyXIData_t holds a reference of its own: what is received needs another. */
