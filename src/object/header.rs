@@ -14,7 +14,7 @@
 //! describes the bits that are ours.
 
 use std::ffi::CStr;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::ffi;
 
@@ -90,8 +90,9 @@ pub unsafe fn count_word<'a>(op: Object) -> &'a AtomicU32 {
 /// `op` points to a live object.
 #[inline(always)]
 pub unsafe fn refcnt(op: Object) -> u32 {
-    // SAFETY: the caller's.
-    unsafe { (*op.cast::<Header>()).refcnt }
+    // SAFETY: the caller's. Relaxed: other interpreters may be counting a frozen object, whose word stays in the range of
+    // frozen and immortal ones meanwhile.
+    unsafe { count_word(op).load(Ordering::Relaxed) }
 }
 
 /// Overwrites the raw count field.
