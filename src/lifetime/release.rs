@@ -308,7 +308,8 @@ unsafe fn for_each_internal_edge(members: &[PyNode], act: impl Fn(Object)) {
         // SAFETY: the members are alive, and the edges do not change.
         unsafe {
             edges::for_each(member, &mut |target| {
-                if header::flags(target) & MEMBER != 0 {
+                // A frozen one is a member of another component, which others are counting.
+                if header::flags(target) & (MEMBER | FROZEN) == MEMBER {
                     act(target);
                 }
             });
