@@ -8,6 +8,8 @@
 
 #[cfg(feature = "cpython")]
 pub mod capi;
+#[cfg(feature = "cpython")]
+pub mod foreign;
 pub mod freeze;
 pub mod lifetime;
 pub mod object;

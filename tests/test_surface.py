@@ -19,6 +19,8 @@ SURFACE = {
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
     "ChannelClosed",
+    "ForeignExtension",
+    "ForeignExtensionWarning",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -26,6 +28,7 @@ SURFACE = {
     "Sender",
     "SharedField",
     "channel",
+    "foreign_extensions",
     "freeze",
     "is_frozen",
     "isfrozen",
@@ -129,7 +132,14 @@ def test_is_frozen_marks_a_shallow_immutable_whose_parts_are_frozen():
 
 
 def test_stats_count_what_is_frozen_now():
-    assert set(immutable._stats()) == {"frozen_objects", "components", "record_bytes", "local_views"}
+    assert set(immutable._stats()) == {
+        "frozen_objects",
+        "components",
+        "record_bytes",
+        "local_views",
+        "pinned_objects",
+        "pinned_bytes",
+    }
     before = frozen_now()
     value = freeze([[], {}])
     during = frozen_now()

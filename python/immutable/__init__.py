@@ -6,6 +6,7 @@ from _immutable import (
     FREEZABLE_PROXY,
     FREEZABLE_YES,
     ChannelClosed,
+    ForeignExtensionWarning,
     InterpreterLocal,
     MutationError,
     NotFreezableError,
@@ -20,6 +21,8 @@ from _immutable import (
     select,
 )
 
+from ._foreign import ForeignExtension, foreign_extensions
+
 isfrozen = is_frozen
 
 __all__ = [
@@ -28,6 +31,8 @@ __all__ = [
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
     "ChannelClosed",
+    "ForeignExtension",
+    "ForeignExtensionWarning",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -35,6 +40,7 @@ __all__ = [
     "Sender",
     "SharedField",
     "channel",
+    "foreign_extensions",
     "freeze",
     "is_frozen",
     "isfrozen",

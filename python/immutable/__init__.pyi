@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Final, Self, final, overload
+from typing import Any, Final, NamedTuple, Self, final, overload
 
 __all__ = [
     "FREEZABLE_EXPLICIT",
@@ -7,6 +7,8 @@ __all__ = [
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
     "ChannelClosed",
+    "ForeignExtension",
+    "ForeignExtensionWarning",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -14,6 +16,7 @@ __all__ = [
     "Sender",
     "SharedField",
     "channel",
+    "foreign_extensions",
     "freeze",
     "is_frozen",
     "isfrozen",
@@ -84,6 +87,14 @@ class SharedField[T]:
     def swap(self, value: T, /) -> T: ...
     def compare_and_swap(self, expected: object, new: T, /) -> bool: ...
 
+class ForeignExtensionWarning(RuntimeWarning): ...
+
+class ForeignExtension(NamedTuple):
+    name: str
+    path: str
+    reason: str
+
+def foreign_extensions() -> list[ForeignExtension]: ...
 def channel(capacity: int | None = None) -> tuple[Sender[Any], Receiver[Any]]: ...
 def select[T](*receivers: Receiver[T], timeout: float | None = None) -> tuple[Receiver[T], T]: ...
 def freeze[T](obj: T, /, *objs: object) -> T: ...

@@ -5,17 +5,29 @@
 //! which is what a count at stake asks for; freezing catches it first and
 //! raises SystemError).
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
+use crate::foreign;
 use crate::freeze::run;
 use crate::lifetime::{references, release, weak};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised, Value};
+use crate::object::reachable;
 use crate::policy::Policy;
 use crate::share::{self, interpreter};
+
+/// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
+///
+/// # Safety
+/// `op` is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyImmutable_CheckWrite(op: Object) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { header::flags(op) } & FROZEN == 0)
+}
 
 /// `_PyImmutable_IncRef`: the frozen branch of `Py_INCREF`.
 ///
@@ -118,6 +130,19 @@ pub unsafe extern "C" fn _PyImmutable_WeakrefClear(reference: Object) {
 #[unsafe(no_mangle)]
 pub extern "C" fn _PyImmutable_ShareCounts() {
     references::share();
+}
+
+/// `_PyImmutable_LoadExtension`
+///
+/// # Safety
+/// As [`foreign::load`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_LoadExtension(name: Object, path: Object) -> c_int {
+    // SAFETY: the caller's.
+    match unsafe { foreign::load(name, path) } {
+        Ok(()) => 0,
+        Err(Raised) => -1,
+    }
 }
 
 /// `_PyImmutable_GetSubclasses`
@@ -291,6 +316,59 @@ pub unsafe extern "C" fn PyImmutable_RegisterFreezable(ty: Type, policy: c_int) 
         match state.registry.register(ty, policy) {
             Ok(()) => 0,
             Err(Raised) => -1,
+        }
+    }
+}
+
+/// `PyImmutable_RegisterShallowImmutable`
+///
+/// # Safety
+/// As [`PyImmutable_RegisterFreezable`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyImmutable_RegisterShallowImmutable(ty: Type) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        let Some(state) = interpreter::current() else {
+            return -1;
+        };
+        match state.registry.register_shallow_immutable(ty) {
+            Ok(()) => 0,
+            Err(Raised) => -1,
+        }
+    }
+}
+
+/// `PyImmutable_RegisterReachable`
+///
+/// # Safety
+/// The caller holds a GIL; `ty` is a borrowed reference to a type, and `traverse` keeps the promises that
+/// `immutability.h` asks for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyImmutable_RegisterReachable(ty: Type, traverse: ffi::traverseproc) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        let raised = |error: Object, message: &CStr| {
+            ffi::PyErr_SetString(error, message.as_ptr());
+            -1
+        };
+        let Some(function) = traverse else {
+            return raised(ffi::PyExc_ValueError, c"the traverse function must not be NULL");
+        };
+        match reachable::register(ty, function) {
+            Ok(()) => 0,
+            Err(reachable::Refusal::PythonClass) => raised(
+                ffi::PyExc_TypeError,
+                c"only a type made in C has references that its tp_traverse does not report",
+            ),
+            Err(reachable::Refusal::Frozen) => PyErr_WriteToImmutable(ty.cast()),
+            Err(reachable::Refusal::Other) => raised(
+                ffi::PyExc_ValueError,
+                c"another traverse function is registered for this type, and instances may be frozen with it",
+            ),
+            Err(reachable::Refusal::OutOfMemory(error)) => {
+                raise::no_memory(error);
+                -1
+            }
         }
     }
 }

@@ -192,7 +192,10 @@ impl<'a> Graph<'a> {
                 header::set_flags(op, flags | VISITED);
                 return Ok(Seen::Leaf(Keep::default()));
             }
-            if self.reach == Reach::ShallowImmutable && !is_shallow_immutable(ty) {
+            if self.reach == Reach::ShallowImmutable
+                && !is_shallow_immutable(ty)
+                && !self.registry.is_shallow_immutable(ty)
+            {
                 return Err(Stop::NotARoot);
             }
             if self.denied == Some(op) {

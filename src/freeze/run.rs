@@ -127,7 +127,8 @@ pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
     }
 }
 
-fn explain(refusal: Refusal) -> &'static str {
+/// Why an object refuses, and what to do.
+pub fn explain(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Policy => "its policy is FREEZABLE_NO",
         Refusal::Unregistered => {

@@ -5,6 +5,8 @@
 pub mod count;
 #[cfg(feature = "cpython")]
 pub mod headless;
+#[cfg(feature = "cpython")]
+pub mod pinned;
 pub mod record;
 #[cfg(feature = "cpython")]
 pub mod references;

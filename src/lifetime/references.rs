@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::count::{Alone, Mode, Shared};
 use super::record::Record;
-use super::{count, headless, release};
+use super::{count, headless, pinned, release};
 use crate::object::header::{self, GC_PREV_BITS, MEMBER, Object, PyNode};
 
 /// Whether counts may change in several interpreters at once.
@@ -145,7 +145,7 @@ pub unsafe fn take_many(op: Object, n: usize) {
     }
 }
 
-/// Gives up a reference, and releases the object, or its component, with the last.
+/// Gives up a reference, and releases the object, or its component, with the last, unless the process is pinned.
 ///
 /// # Safety
 /// `op` has a frozen count, and the reference is the caller's. The caller holds
@@ -157,6 +157,7 @@ pub unsafe fn give_up(op: Object) {
     unsafe {
         match lower(op) {
             None => {}
+            Some(dead) if pinned::is_pinned() => pinned::keep(dead),
             Some(Dead::Object(op)) => release::object(op),
             Some(Dead::Component(record)) => release::component(record),
         }

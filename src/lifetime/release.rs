@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::Record;
 use super::references::{self, Dead};
-use super::{count, headless, weak};
+use super::{count, headless, pinned, weak};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PROXY, PyNode};
@@ -123,6 +123,10 @@ pub unsafe fn end_resurrection(op: Object) -> bool {
     unsafe {
         let record = match references::lower(op) {
             None => return true,
+            Some(dead) if pinned::is_pinned() => {
+                pinned::keep(dead);
+                return true;
+            }
             Some(Dead::Object(op)) => {
                 make_ordinary(op);
                 return false;

@@ -5,6 +5,7 @@
 #include "pycore_interp.h"
 #include "pycore_runtime.h"
 #include "pycore_signal.h"
+#include "pycore_sysmodule.h"
 #include "pycore_typeobject.h"
 #include "pycore_unicodeobject.h"
 #include "pycore_opcode_metadata.h"
@@ -65,6 +66,20 @@ imm_allocator_is_shared(void)
 #else
     return 1;
 #endif
+}
+
+size_t
+imm_size(PyObject *op)
+{
+    PyObject *method = _PyType_Lookup(Py_TYPE(op), &_Py_ID(__sizeof__));
+    if (method != NULL && Py_IS_TYPE(method, &PyMethodDescr_Type)) {
+        size_t size = _PySys_GetSizeOf(op);
+        if (size != (size_t)-1) {
+            return size;
+        }
+        PyErr_Clear();
+    }
+    return _PyType_PreHeaderSize(Py_TYPE(op)) + (size_t)Py_TYPE(op)->tp_basicsize;
 }
 
 /* _PyXIData_t holds a reference of its own: what is received needs another. */

@@ -39,6 +39,10 @@ PyObject *imm_sys_dict(void);
 /* True if one interpreter may release what another allocated. */
 int imm_allocator_is_shared(void);
 
+/* The bytes that a frozen op takes: what sys.getsizeof() tells where its type says
+ * so in C, else its own block. No Python code runs; an exception may be lost. */
+size_t imm_size(PyObject *op);
+
 /* The receiving end of a frozen object that is passed by reference. */
 PyObject *imm_receive(struct _xidata *data);
 

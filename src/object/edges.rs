@@ -5,9 +5,9 @@
 //! never be more than the references really owned: an edge missed only delays
 //! the release, an edge invented releases early.
 //!
-//! Three sources: the layouts of the hottest builtin types, read directly; the
+//! Four sources: the layouts of the hottest builtin types, read directly; the
 //! type's `tp_traverse`; and, for references that it does not report, the
-//! table in [`unreported`]. The reference to the type itself is counted once
+//! table in [`unreported`] and what extensions registered ([`reachable`]). The reference to the type itself is counted once
 //! for heap types, whether or not their `tp_traverse` reports it.
 
 use std::ffi::{c_int, c_void};
@@ -15,6 +15,7 @@ use std::ptr;
 
 use super::ffi;
 use super::header::{self, FROZEN, Object, Type, VISITED};
+use super::reachable;
 
 /// Calls `visit` for each owned reference of `op`.
 ///
@@ -45,6 +46,7 @@ pub unsafe fn for_each<F: FnMut(Object)>(op: Object, visit: &mut F) {
         } else {
             traverse(op, ty, visit);
             unreported(op, ty, visit);
+            reachable::for_each(op, ty, visit);
         }
     }
 }

@@ -48,6 +48,8 @@ pub const STATIC: u16 = ffi::_Py_STATICALLY_ALLOCATED_FLAG as u16;
 pub const PROXY: u16 = ffi::_Py_PROXY_FLAG as u16;
 /// On a mutable weak reference: its referent is frozen (see `lifetime::weak`).
 pub const FROZEN_REFERENT: u16 = ffi::_Py_FROZEN_REFERENT_FLAG as u16;
+/// On a type: its instances own references that only [`super::reachable`] knows.
+pub const REACHABLE: u16 = ffi::_Py_REACHABLE_FLAG as u16;
 
 #[repr(C)]
 struct Header {

@@ -11,3 +11,5 @@ pub mod memory;
 pub mod primitive;
 #[cfg(feature = "cpython")]
 pub mod raise;
+#[cfg(feature = "cpython")]
+pub mod reachable;

@@ -5,6 +5,7 @@
 //! (`share::interpreter`), never in a static.
 
 mod channel;
+mod extension;
 mod interpreter_local;
 mod module;
 mod shared_field;

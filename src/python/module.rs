@@ -5,10 +5,11 @@ use std::ptr;
 
 use pyo3::ffi as py;
 
-use super::{channel, static_type, testing};
+use super::{channel, extension, static_type, testing};
 use crate::capi;
+use crate::foreign;
 use crate::freeze::run;
-use crate::lifetime::{record, release};
+use crate::lifetime::{pinned, record, release};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::Raised;
@@ -54,8 +55,9 @@ const STATS_DOC: &std::ffi::CStr = c"_stats()
 
 Return a dict of process-wide numbers: frozen_objects (live frozen objects),
 components (live components with a cycle), record_bytes (memory of their
-records), and local_views, the number of frozen functions linked in this
-interpreter.";
+records), local_views (frozen functions linked in this interpreter), and
+pinned_objects and pinned_bytes: what would have been released, and is kept
+because a foreign extension module was loaded.";
 
 const DROP_IDLE_DOC: &std::ffi::CStr = c"_drop_idle_views(phase, info, /)
 --
@@ -117,8 +119,9 @@ unsafe extern "C" fn stats(_: Object, _: Object) -> Object {
             return ptr::null_mut();
         };
         let (components, bytes) = record::totals();
+        let (pinned_objects, pinned_bytes) = pinned::totals();
         ffi::Py_BuildValue(
-            c"{s:n,s:n,s:n,s:n}".as_ptr(),
+            c"{s:n,s:n,s:n,s:n,s:n,s:n}".as_ptr(),
             c"frozen_objects".as_ptr(),
             release::frozen_objects(),
             c"components".as_ptr(),
@@ -127,6 +130,10 @@ unsafe extern "C" fn stats(_: Object, _: Object) -> Object {
             bytes,
             c"local_views".as_ptr(),
             state.views.count(),
+            c"pinned_objects".as_ptr(),
+            pinned_objects,
+            c"pinned_bytes".as_ptr(),
+            pinned_bytes,
         )
     }
 }
@@ -178,7 +185,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 11]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -189,6 +196,9 @@ static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
     ),
     method(c"_stats", stats as *const c_void, py::METH_NOARGS, STATS_DOC),
     method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
+    extension::METHODS[0],
+    extension::METHODS[1],
+    extension::METHODS[2],
     testing::METHODS[0],
     testing::METHODS[1],
     py::PyMethodDef::zeroed(),
@@ -207,12 +217,15 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
         let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0
             && ffi::PyModule_AddObjectRef(module, c"NotFreezableError".as_ptr(), state.not_freezable_error) == 0
             && ffi::PyModule_AddObjectRef(module, c"ChannelClosed".as_ptr(), state.channel_closed) == 0
+            && ffi::PyModule_AddObjectRef(module, c"ForeignExtensionWarning".as_ptr(), state.foreign_extension_warning)
+                == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_YES".as_ptr(), 0) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_NO".as_ptr(), 1) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_EXPLICIT".as_ptr(), 2) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_PROXY".as_ptr(), 3) == 0
             && channel::add_functions(module)
-            && static_type::add_types(module);
+            && static_type::add_types(module)
+            && foreign::warn_of_earlier().is_ok();
         if added { 0 } else { -1 }
     }
 }
@@ -252,10 +265,22 @@ the first object given (root), reason says why and what to do.",
             ffi::Py_DecRef(not_freezable);
             return None;
         };
+        let Some(foreign_warning) = new_exception(
+            c"immutable.ForeignExtensionWarning",
+            c"An extension module built for stock CPython was loaded: no frozen memory is released any more.",
+            ffi::PyExc_RuntimeWarning,
+            &[],
+        ) else {
+            ffi::Py_DecRef(mutation);
+            ffi::Py_DecRef(not_freezable);
+            ffi::Py_DecRef(closed);
+            return None;
+        };
         let state = interpreter::current()?;
         state.mutation_error = mutation;
         state.not_freezable_error = not_freezable;
         state.channel_closed = closed;
+        state.foreign_extension_warning = foreign_warning;
         Some(())
     }
 }

@@ -43,6 +43,8 @@ pub struct Interpreter {
     pub not_freezable_error: Object,
     /// `immutable.ChannelClosed`, owned; null until the module is initialised.
     pub channel_closed: Object,
+    /// `immutable.ForeignExtensionWarning`, owned; null until the module is initialised.
+    pub foreign_extension_warning: Object,
 }
 
 impl Interpreter {
@@ -180,6 +182,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             mutation_error: ptr::null_mut(),
             not_freezable_error: ptr::null_mut(),
             channel_closed: ptr::null_mut(),
+            foreign_extension_warning: ptr::null_mut(),
         };
         let state = Box::into_raw(memory::boxed(state).map_err(|error| raise::no_memory(error)).ok()?);
         let capsule = ffi::PyCapsule_New(state.cast(), KEY.as_ptr(), Some(release));
@@ -212,6 +215,7 @@ unsafe extern "C" fn release(capsule: Object) {
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);
         ffi::Py_DecRef(state.channel_closed);
+        ffi::Py_DecRef(state.foreign_extension_warning);
         weak::end_interpreter(ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()));
     }
 }

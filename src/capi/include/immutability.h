@@ -15,13 +15,20 @@
  *                the count of references from outside that component
  *       bit 11   proxy: counted like a frozen object, but mutable (modules)
  *       bit 12   frozen referent: on a mutable weak reference, to a frozen object
+ *       bit 14   reachable: on a type, with PyImmutable_RegisterReachable
  *
  * Stock's own tests, "unsigned >= 3<<30" in Py_INCREF and "signed < 0" in
  * Py_DECREF, already leave the fast path for a frozen object, so only the
  * branch taken for immortal objects asks further.
  *
- * One source can serve stock CPython too: guard uses with
- * "#ifdef Py_IMMUTABILITY".
+ * For authors of extensions are the parts "Write barrier", "Freezing" and
+ * "Registration"; the rest is for CPython's own headers. One source can serve
+ * stock CPython too: guard uses with "#ifdef Py_IMMUTABILITY". C and C++, full
+ * and limited API; with Py_LIMITED_API everything is a function call.
+ *
+ * Rules of all these functions, unless they say otherwise: the caller holds the
+ * GIL of the running interpreter, arguments are borrowed and not NULL, and a
+ * function that returns -1 has set an exception, and has changed nothing.
  */
 #ifndef Py_IMMUTABILITY_H
 #define Py_IMMUTABILITY_H
@@ -45,6 +52,7 @@ extern "C" {
 #define _Py_MEMBER_FLAG   (1 << 10)
 #define _Py_PROXY_FLAG    (1 << 11)
 #define _Py_FROZEN_REFERENT_FLAG  (1 << 12)
+#define _Py_REACHABLE_FLAG        (1 << 14)
 
 /* Between the test of a count and its change: makes the compiler test and
  * change it in memory, three instructions for a reference taken or dropped,
@@ -63,12 +71,37 @@ extern "C" {
 #  define _Py_COUNT(op) ((op)->ob_refcnt)
 #endif
 
+/* ---- Marker --------------------------------------------------------------
+ *
+ * A note in every module compiled with this header, by which the runtime knows
+ * that the module counts frozen objects. A module without it, unless it counts
+ * by function calls of the stable ABI, is foreign: see "Foreign extensions" in
+ * the guide. It is an allocated note and not a symbol, so that link-time
+ * optimisation, --gc-sections, version scripts and strip leave it where it is,
+ * and several of them in one module do not clash. Its type is the version of the
+ * encoding above.
+ *
+ * An object file compiled with the headers of stock CPython must not be linked
+ * into a module that has the note: its counting is not seen. */
+#if defined(__GNUC__) && defined(__ELF__) \
+    && (!defined(Py_BUILD_CORE) || defined(Py_BUILD_CORE_MODULE))
+__asm__(".pushsection .note.immutable, \"a\", %note\n"
+        "\t.balign 4\n"
+        "\t.long 10, 0, 1\n"   /* size of the name, of the description; type */
+        "\t.asciz \"Immutable\"\n"
+        "\t.balign 4\n"
+        "\t.popsection\n");
+#endif
+
 /* ---- Write barrier ---------------------------------------------------- */
 
-/* True if op may be written. Ask before every write to an object's own state.
- * Any thread that holds a GIL may ask; never fails. */
-#ifdef _Py_OPAQUE_PYOBJECT
-#  define Py_CHECKWRITE(op) (!PyImmutable_IsFrozen(_Py_CAST(PyObject*, (op))))
+/* True if op may be written. Ask before every write to an object's own state:
+ * not where op is made, but in each method, setter and slot that changes it
+ * later. Any thread that holds a GIL may ask; never fails. The function is for
+ * the limited API and for other languages than C. */
+PyAPI_FUNC(int) PyImmutable_CheckWrite(PyObject *op);
+#if defined(Py_LIMITED_API) || defined(_Py_OPAQUE_PYOBJECT)
+#  define Py_CHECKWRITE(op) PyImmutable_CheckWrite(_Py_CAST(PyObject*, (op)))
 #else
 #  define Py_CHECKWRITE(op) \
     ((_Py_CAST(PyObject*, (op))->ob_flags & _Py_FROZEN_FLAG) == 0)
@@ -98,18 +131,67 @@ typedef enum {
 } PyImmutable_Policy;
 
 /* Freeze the n objects at objs and everything that they reach, or nothing.
+ * Freezing is for ever. Nothing happens if n is 0.
+ *
  * Returns 0, or -1 with immutable.NotFreezableError, MemoryError, or what a
- * __pre_freeze__ hook raised. References are borrowed. */
+ * __pre_freeze__ hook raised. */
 PyAPI_FUNC(int) PyImmutable_Freeze(PyObject *const *objs, Py_ssize_t n);
 
 /* 1 if op is frozen, or immutable by nature with only frozen parts; else 0.
  * Never fails; 0 also if there is no memory to look at the parts. */
 PyAPI_FUNC(int) PyImmutable_IsFrozen(PyObject *op);
 
-/* Say whether instances of type may be frozen. Its every mutator must then ask
- * Py_CHECKWRITE. Returns 0, or -1 with an exception. type is borrowed. */
+/* ---- Registration -------------------------------------------------------
+ *
+ * Types made in C refuse to be frozen until somebody registers them, since only
+ * their authors know whether every write asks Py_CHECKWRITE. Register in the
+ * Py_mod_exec slot, or wherever the type is made: policies hold in the running
+ * interpreter, and each one that imports the module runs that slot. */
+
+/* Set whether instances of type, and of subclasses that have no policy of their
+ * own, may be frozen. With PyImmutable_FREEZABLE_YES and _EXPLICIT this promises
+ * that all code which changes an instance asks Py_CHECKWRITE first, that
+ * tp_traverse reports every owned reference to another object (or see
+ * PyImmutable_RegisterReachable), and that tp_dealloc may run in another
+ * interpreter than the one that made the instance.
+ *
+ * Replaces an earlier policy. Returns 0, or -1 with ValueError for an unknown
+ * policy, or MemoryError. */
 PyAPI_FUNC(int) PyImmutable_RegisterFreezable(PyTypeObject *type,
                                               PyImmutable_Policy policy);
+
+/* As PyImmutable_RegisterFreezable(type, PyImmutable_FREEZABLE_YES), for a type
+ * whose instances never change once they are constructed: an instance then
+ * counts as frozen as soon as all that it refers to is, and nobody has to name
+ * it to freeze(). A heap type is one of those things: freeze it where it is
+ * registered. Holds for direct instances; a subclass adds state.
+ *
+ * Returns 0, or -1 with TypeError for a class written in Python, or
+ * MemoryError. */
+PyAPI_FUNC(int) PyImmutable_RegisterShallowImmutable(PyTypeObject *type);
+
+/* Register a function that visits the references which instances of type, and of
+ * its subclasses, own and its tp_traverse does not report: those of a type
+ * without Py_TPFLAGS_HAVE_GC, or some that were left out because they can make
+ * no cycle. A reference that nobody reports is not frozen with its owner.
+ *
+ * traverse must visit each such reference as often as it is owned, none that
+ * tp_traverse visits, and not the type; it must visit the same ones whenever it
+ * is asked about a frozen object; and it must run no Python code. It is called
+ * from any interpreter, as long as the process runs: also after the interpreter
+ * that registered it has ended. If such references can be part of a cycle,
+ * tp_clear must drop them, as it does all others.
+ *
+ * Register before the first instance is frozen. To register the same function
+ * again does nothing, so a static type may be registered by each interpreter.
+ *
+ * Returns 0, or -1 with TypeError for a class written in Python, ValueError if
+ * traverse is NULL or another one is registered, MutationError if type is frozen
+ * already, or MemoryError. */
+PyAPI_FUNC(int) PyImmutable_RegisterReachable(
+    PyTypeObject *type,
+    /* a traverseproc */
+    int (*traverse)(PyObject *self, int (*visit)(PyObject *, void *), void *arg));
 
 /* ---- Private: called by inline functions of CPython's own headers ------- */
 
@@ -147,6 +229,11 @@ PyAPI_FUNC(PyObject **) _PyImmutable_WeakrefList(PyObject *op);
 PyAPI_FUNC(PyObject *) _PyImmutable_WeakrefGet(PyObject *ref);
 PyAPI_FUNC(int) _PyImmutable_WeakrefIsDead(PyObject *ref);
 PyAPI_FUNC(void) _PyImmutable_WeakrefClear(PyObject *ref);
+
+/* Called when an extension module was loaded, before any of its code runs: name
+ * is a str, path the file as bytes. 0, or -1 with an exception if the module is
+ * foreign and shall not be used. */
+PyAPI_FUNC(int) _PyImmutable_LoadExtension(PyObject *name, PyObject *path);
 
 /* Make the static types of the runtime ready in the running interpreter, while
  * it starts: 0, or -1 with an exception. */
