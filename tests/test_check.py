@@ -1,0 +1,95 @@
+"""`python -m immutable check PACKAGE`."""
+
+import subprocess
+import sys
+
+import pytest
+from extensions import FOREIGN, compiled, tally
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Runs the command on the packages in a folder, and returns its status and what it printed."""
+
+    def run(*arguments, paths=()):
+        search = [str(tmp_path), *map(str, paths)]
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sys; sys.path[:0] = {search!r}; from immutable.__main__ import main; "
+                "sys.exit(main(sys.argv[1:]))",
+                "check",
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_a_package_of_python_classes_is_freezable(check, tmp_path):
+    package = tmp_path / "plain"
+    package.mkdir()
+    (package / "__init__.py").write_text("class One: pass\n")
+    (package / "more.py").write_text("from collections import OrderedDict\nclass Two(Exception): pass\n")
+    status, shown = check("plain")
+    assert (status, shown) == (0, "plain: 1 types, 0 extension modules\n\nfreezable (1)\n  plain.One\n")
+    status, shown = check("plain", "--submodules")
+    assert status == 1
+    assert "freezable (1)\n  plain.One\n" in shown
+    assert "refused (1)\n  plain.more.Two: exceptions" in shown
+    assert "OrderedDict" not in shown
+
+
+def test_a_module_that_cannot_be_imported_is_told(check, tmp_path):
+    package = tmp_path / "halved"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "broken.py").write_text("import no_such_module")
+    status, shown = check("halved", "--submodules")
+    assert status == 0
+    assert "modules that could not be imported (1)\n  halved.broken: ModuleNotFoundError" in shown
+    status, shown = check("no_such_package")
+    assert status == 2
+    assert "no_such_package cannot be imported" in shown
+
+
+def test_a_module_in_c_that_opts_in_is_freezable_and_exact(check):
+    status, shown = check("tally", paths=[tally().parent])
+    assert status == 0
+    assert "freezable (3)\n  tally.Box\n  tally.Counter\n  tally.Point\n" in shown
+    assert f"extension modules that count exactly (1)\n  {tally()}\n" in shown
+
+
+def test_a_module_in_c_that_does_not_opt_in_refuses_and_says_why(check):
+    status, shown = check("itertools")
+    assert status == 1
+    assert "refused" in shown
+    assert "itertools.count: an iterator is consumed by use" in shown
+
+
+def test_a_foreign_extension_file_is_named_with_the_reason(check):
+    path = compiled(FOREIGN / "uncounted.c", of="stock")
+    status, shown = check("uncounted", paths=[path.parent])
+    assert status == 1
+    assert f"foreign extension modules (1)\n  {path}: it was not compiled with the headers" in shown
+
+
+def test_a_file_is_looked_at_although_nobody_imported_it(check, tmp_path):
+    package = tmp_path / "mixed"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    foreign = compiled(FOREIGN / "uncounted.c", of="stock")
+    (package / foreign.name).symlink_to(foreign)
+    status, shown = check("mixed")
+    assert status == 1
+    assert "mixed: 0 types, 1 extension modules" in shown
+
+
+def test_help_lists_the_commands():
+    done = subprocess.run([sys.executable, "-m", "immutable", "--help"], capture_output=True, text=True, check=True)
+    assert "check" in done.stdout
+    assert "Tell which types of a package can be frozen" in done.stdout
