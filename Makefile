@@ -9,6 +9,7 @@ export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_D
 
 .DEFAULT_GOAL := all
 .PHONY: help all demo test test-core test-lint test-python test-python-debug test-cpython test-cpython-patched \
+        test-extensions test-wheels test-packages \
         test-leaks valgrind-core stress stress-debug stress-asan stress-tsan \
         bench-instructions stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
         patches-check patches-refresh patches-landing print-python print-stock-python \
@@ -42,6 +43,16 @@ test-cpython: all stock ## CPython's own suite, patched against stock: reports e
 
 test-cpython-patched: all ## CPython's own suite on the patched build alone
 	@python3 tools/test_cpython.py --patched-only $(ARGS)
+
+test-extensions: all stock ## the examples of extensions, on the patched and on the stock interpreter
+	@tools/test-python release tests/test_extensions.py tests/test_foreign.py tests/test_check.py
+	@tools/test-python stock examples/test_on_stock.py
+
+test-wheels: all ## extension modules from PyPI with frozen data: wheels, and built from source (network; ARGS=numpy)
+	@build/release/python compatibility/try_wheels.py build/release/python build/venv-wheels $(ARGS)
+
+test-packages: all ## objects of much used packages from PyPI, frozen and used (network; ARGS=requests)
+	@build/release/python compatibility/try_packages.py build/release/python build/venv-packages $(ARGS)
 
 test-leaks: all ## every Python test 100 times over: live frozen objects and allocated blocks must come back (ARGS=)
 	@tools/test-python release --leaks=100 $(or $(ARGS),tests)
