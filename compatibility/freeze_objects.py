@@ -13,19 +13,19 @@ from immutable import NotFreezableError, freeze, is_frozen
 
 
 def outcome(make, use):
-    """What happens to one object: "works", or what does not."""
+    """What happens to one object: "works", or what does not, in short and in full."""
     assert use(make()), "it does not work unfrozen"
     made = make()
     try:
         freeze(made)
     except NotFreezableError as error:
         assert not is_frozen(made)
-        return f"refuses: '{type(error.obj).__name__}' at {error.path}: {error.reason}"
+        return f"reaches a '{type(error.obj).__name__}'", str(error)
     assert is_frozen(made)
     try:
-        return "works" if use(made) else "gives another result once frozen"
+        return ("works" if use(made) else "gives another result once frozen"), ""
     except Exception as error:
-        return f"frozen, and then {type(error).__name__}: {error}"
+        return f"freezes, then raises {type(error).__name__}", str(error)
 
 
 def main(program):

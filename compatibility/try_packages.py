@@ -2,7 +2,7 @@
 
 usage: python try_packages.py INTERPRETER FOLDER [PACKAGE...]
 INTERPRETER is the patched one; a virtual environment is made in FOLDER, and used again. Needs the network. Prints a
-table in Markdown. The exit status is 1 if a program fails; to refuse is no failure.
+table in Markdown, and in full what was refused. The exit status is 1 if a program fails; to refuse is no failure.
 """
 
 import json
@@ -45,8 +45,11 @@ def main(interpreter, folder, wanted):
             status = 1
             continue
         outcomes = json.loads(done.stdout.splitlines()[-1])
-        works = [of for of, outcome in outcomes.items() if outcome == "works"]
-        others = [f"{of}: {outcome}" for of, outcome in outcomes.items() if outcome != "works"]
+        works = [of for of, (outcome, _) in outcomes.items() if outcome == "works"]
+        others = [f"{of} {outcome}" for of, (outcome, _) in outcomes.items() if outcome != "works"]
+        for of, (outcome, in_full) in outcomes.items():
+            if outcome != "works":
+                print(f"{name}: {of}: {in_full}", file=sys.stderr)
         rows.append((f"{requirement} {version_of(python, requirement)}", ", ".join(works), "; ".join(others)))
     print("\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows))
     return status

@@ -57,6 +57,8 @@ def problems_of(found, is_foreign):
     """What is not as it should be."""
     if bool(found["foreign"]) != is_foreign:
         yield f"foreign: {found['foreign']}"
+    if found["interpreters"].startswith("fails"):
+        yield f"in other interpreters it {found['interpreters']}"
     if found["warned"] != int(is_foreign):
         yield f"warned {found['warned']} times"
     if found["probe is gone"] == is_foreign:
@@ -93,7 +95,7 @@ def main(interpreter, folder, wanted):
                     f"{requirement} {version_of(python, requirement)}",
                     kind,
                     "yes" if found["foreign"] else "no",
-                    found["interpreters"],
+                    found["interpreters"].partition(":")[0],
                     str(found["left"]),
                     str(found["pinned objects"]),
                     str(found["pinned bytes"]),

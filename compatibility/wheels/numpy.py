@@ -11,7 +11,7 @@ def use(data):
     objects = numpy.array([data, data["names"], data["nested"]] * 100, dtype=object)
     assert objects[3] is data
     assert objects[::-1].copy()[0] is data["nested"]
-    objects[:] = data["names"]
+    objects.fill(data["names"])
     assert objects.tolist()[7] is data["names"]
     buffer = freeze(bytearray(range(16)))
     view = numpy.frombuffer(buffer, dtype="u1")
