@@ -170,11 +170,6 @@ PyAPI_FUNC(int) _PyImmutable_SetSubclasses(PyTypeObject *type, PyObject *subclas
  * or NULL with an exception. */
 PyAPI_FUNC(PyObject *) _PyImmutable_LocalCode(PyObject *code);
 
-/* The function that the interpreter with this id, the running one, calls for a
- * frozen function: borrowed, or NULL without an exception if it has none yet.
- * The function's vectorcall makes it. */
-PyAPI_FUNC(PyObject *) _PyImmutable_FindView(PyObject *function, int64_t interpreter);
-
 /* Can op pass to another interpreter by reference? 1: yes, and *receive makes
  * the received object; 0: no, as it is not frozen; -1: it is frozen, but an
  * exception says why it cannot. */
