@@ -1,9 +1,10 @@
 # The immutable runtime: `make help` lists the targets. The work is done by the scripts in tools/.
 # Variables: CPYTHON_SRC, CPYTHON_TARBALL, CPYTHON_VERSION, CPYTHON_SHA256 (which CPython), JOBS (default: all cores),
-# PREFIX (install), PATCHED_TREE (patches-refresh), PATCHES_DIR, CPYTHON_GIT and REFS (patches-landing),
-# ARGS (more arguments for the program that a target runs).
+# PREFIX (install), MODE (bench-pyperformance), PATCHED_TREE (patches-refresh), PATCHES_DIR, CPYTHON_GIT and REFS
+# (patches-landing), ARGS (more arguments for the program that a target runs).
 
 PATCHED_TREE ?= build/patched
+MODE ?= fast
 
 export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_DIR
 
@@ -11,7 +12,7 @@ export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_D
 .PHONY: help all demo test test-core test-lint test-python test-python-debug test-cpython test-cpython-patched \
         test-extensions test-wheels test-packages \
         test-leaks valgrind-core stress stress-debug stress-asan stress-tsan \
-        bench-instructions stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
+        bench bench-instructions bench-pyperformance stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
         patches-check patches-refresh patches-landing print-python print-stock-python \
         tools-build tools-test tools-develop tools-bench patched
 
@@ -72,8 +73,14 @@ stress-asan: asan ## the stress program under AddressSanitizer
 stress-tsan: tsan ## the stress program under ThreadSanitizer
 	@tools/stress tsan $(ARGS)
 
+bench: all stock ## benchmarks, with pictures in build/bench (ARGS="--quick reading", see python -m immutable.bench --list)
+	@tools/bench $(ARGS)
+
 bench-instructions: all stock tools-bench ## instruction counts of short programs, patched over stock
 	@python3 tools/bench_instructions.py $(ARGS)
+
+bench-pyperformance: pgo stock-pgo ## the pyperformance suite, patched against stock (MODE=fast or default)
+	@$$(tools/bench-venv) tools/bench_pyperformance.py --mode $(MODE) $(ARGS)
 
 stock: cpython-src ## builds the unpatched twin (build/stock/python)
 	@tools/build-cpython stock

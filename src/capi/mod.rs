@@ -187,6 +187,16 @@ pub unsafe extern "C" fn _PyImmutable_LocalCode(code: Object) -> Object {
     unsafe { share::code::or_null(share::code::local(code)) }
 }
 
+/// `_PyImmutable_FindView`
+///
+/// # Safety
+/// `function` is a frozen function; the caller holds the GIL of the interpreter with this id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_FindView(function: Object, interpreter: i64) -> Object {
+    // SAFETY: the caller's.
+    unsafe { share::view::find(function, interpreter) }
+}
+
 /// `_PyImmutable_Share`
 ///
 /// # Safety

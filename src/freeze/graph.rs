@@ -8,7 +8,7 @@
 //!   kept with the object    bit 0: the collector tracked it; bit 1: a proxy
 //! ```
 
-use std::collections::{HashMap, TryReserveError};
+use std::collections::TryReserveError;
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
@@ -17,6 +17,7 @@ use super::prepare::{self, Preparation, Prepared};
 use crate::lifetime::count;
 use crate::lifetime::headless;
 use crate::lifetime::record::Record;
+use crate::object::address::AddressMap;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, PyNode, Type, VISITED};
@@ -93,9 +94,9 @@ struct Kind {
 pub struct Graph<'a> {
     registry: &'a Registry,
     reach: Reach,
-    kinds: HashMap<Type, Kind>,
+    kinds: AddressMap<Type, Kind>,
     recent: (Type, Kind),
-    marks: HashMap<Object, Mark>,
+    marks: AddressMap<Object, Mark>,
     prepared: Prepared,
     gc_heap_size: *mut isize,
     owner_mark: u16,
@@ -113,9 +114,9 @@ impl<'a> Graph<'a> {
         Graph {
             registry,
             reach,
-            kinds: HashMap::new(),
+            kinds: AddressMap::default(),
             recent: (std::ptr::null_mut(), Kind { treatment: Treatment::Leaf, preparation: Preparation::None }),
-            marks: HashMap::new(),
+            marks: AddressMap::default(),
             // SAFETY: the caller's.
             prepared: unsafe { Prepared::new() },
             // SAFETY: the caller's.
@@ -189,8 +190,7 @@ impl<'a> Graph<'a> {
             }
             let ty = header::type_of(op);
             if is_common_leaf(ty) {
-                header::set_flags(op, flags | VISITED);
-                return Ok(Seen::Leaf(Keep::default()));
+                return Ok(self.enter_common_leaf(op));
             }
             if self.reach == Reach::ShallowImmutable
                 && !is_shallow_immutable(ty)
@@ -227,6 +227,27 @@ impl<'a> Graph<'a> {
                 }
                 Treatment::Refused(refusal) => Err(Stop::Refused(refusal)),
             }
+        }
+    }
+
+    /// Freezes a number or string at first sight, if its header alone says that it is frozen. Whoever comes to it again then
+    /// finds it counted as a frozen object is, and nothing that a freeze does while it searches is unaware of that.
+    #[inline]
+    unsafe fn enter_common_leaf(&mut self, op: Object) -> Seen {
+        // SAFETY: the caller's: op is live, mutable, and a common leaf.
+        unsafe {
+            let (word, flags) = (header::refcnt(op), header::flags(op));
+            // An interned string leaves its table, and a count too high to be kept turns immortal: neither can be undone.
+            let later = word > count::MAX_COUNT
+                || header::type_of(op) == &raw mut ffi::PyUnicode_Type && !string::is_settled(op);
+            if later {
+                header::set_flags(op, flags | VISITED);
+                return Seen::Leaf(Keep::default());
+            }
+            header::set_refcnt(op, count::encode(word as usize));
+            header::set_flags(op, flags | FROZEN);
+            self.frozen += 1;
+            Seen::Frozen
         }
     }
 
@@ -422,6 +443,16 @@ impl Heap for Graph<'_> {
                 }
             }
         }
+    }
+
+    fn restore_frozen(&mut self, node: PyNode) {
+        // SAFETY: `enter_common_leaf` froze it, and nobody else has seen it since.
+        unsafe {
+            let word = header::refcnt(node.0);
+            header::set_refcnt(node.0, count::count_of(word).unwrap_or(word));
+            header::set_flags(node.0, header::flags(node.0) & !FROZEN);
+        }
+        self.frozen -= 1;
     }
 }
 

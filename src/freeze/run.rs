@@ -1,12 +1,14 @@
 //! A freeze from its roots to its commit, on CPython's heap.
 
+use std::time::{Duration, Instant};
+
 use super::explore::{Reason, Stopped, explore};
 use super::graph::{Graph, Reach, Stop};
 use super::path;
 use super::plan::Plan;
 use crate::lifetime::release;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object, PROXY, PyNode};
+use crate::object::header::{self, FROZEN, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory};
 use crate::object::raise::{self, Raised, Value};
 use crate::policy::Refusal;
@@ -89,6 +91,39 @@ unsafe fn report<'a>(graph: &mut Graph<'a>, stopped: Stopped<Graph<'a>>) -> Rais
             Ok(()) => Raised,
             Err(error) => raise::no_memory(error),
         }
+    }
+}
+
+/// Times the least that a freeze of `root` must do: to read and write the header of every object once, in the order in which
+/// a freeze enters them.
+///
+/// # Errors
+/// As [`freeze`]. Nothing has changed either way.
+///
+/// # Safety
+/// As [`freeze`].
+pub unsafe fn time_header_walk(root: Object) -> Result<Duration, Raised> {
+    // SAFETY: as `freeze`. The objects stay alive, since the root is and nothing else runs.
+    unsafe {
+        let state = interpreter::current().ok_or(Raised)?;
+        let mut graph = Graph::new(&state.registry, Reach::Freezable);
+        let outcome = match find(&mut graph, &[root]) {
+            Ok(plan) => {
+                let order = memory::collect(plan.entries().map(|entry| entry.node.0));
+                plan.rollback(&mut graph);
+                order.map_err(|error| raise::no_memory(error)).map(|order| {
+                    let toggle = || order.iter().for_each(|&op| header::set_flags(op, header::flags(op) ^ VISITED));
+                    let start = Instant::now();
+                    toggle();
+                    let taken = start.elapsed();
+                    toggle();
+                    taken
+                })
+            }
+            Err(stopped) => Err(report(&mut graph, stopped)),
+        };
+        end(graph);
+        outcome
     }
 }
 

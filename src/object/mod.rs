@@ -1,5 +1,6 @@
 //! How an object carries its state: the encodings in its header, and the atomics they are read with.
 
+pub mod address;
 #[cfg(feature = "cpython")]
 pub mod edges;
 pub mod fault;

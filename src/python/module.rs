@@ -185,7 +185,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 11]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 12]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -201,6 +201,7 @@ static METHODS: Shared<[py::PyMethodDef; 11]> = Shared([
     extension::METHODS[2],
     testing::METHODS[0],
     testing::METHODS[1],
+    testing::METHODS[2],
     py::PyMethodDef::zeroed(),
 ]);
 

@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use pyo3::ffi as py;
 
 use super::module::method;
+use crate::freeze::run;
 use crate::lifetime::count;
 use crate::object::fault;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
+use crate::object::raise::Raised;
 
 const FAIL_ALLOCATIONS_DOC: &CStr = c"_fail_allocations(start, stop=0, /)
 --
@@ -36,10 +38,19 @@ that the interpreter's stack took meanwhile; one that always was immortal must
 be left alone. Raises TypeError unless obj is frozen, ValueError unless n is in
 range(1, 2**29 - 2**24).";
 
+const HEADER_WALK_SECONDS_DOC: &CStr = c"_header_walk_seconds(obj, /)
+--
+
+For benchmarks: the time of the least that freeze(obj) must do.
+
+That is to read and write the header of every object once, in the order in which
+a freeze enters them. Raises what freeze(obj) would raise; changes nothing.";
+
 /// The functions, for the method table of the module.
-pub const METHODS: [py::PyMethodDef; 2] = [
+pub const METHODS: [py::PyMethodDef; 3] = [
     method(c"_fail_allocations", fail_allocations as *const c_void, py::METH_FASTCALL, FAIL_ALLOCATIONS_DOC),
     method(c"_set_reference_count", set_reference_count as *const c_void, py::METH_FASTCALL, SET_REFERENCE_COUNT_DOC),
+    method(c"_header_walk_seconds", header_walk_seconds as *const c_void, py::METH_O, HEADER_WALK_SECONDS_DOC),
 ];
 
 /// The `index`-th of `n` arguments as a number of at least zero; `None` with an exception.
@@ -92,5 +103,14 @@ unsafe extern "C" fn set_reference_count(_: Object, args: *const Object, n: isiz
         let none = &raw mut ffi::_Py_NoneStruct;
         ffi::Py_IncRef(none);
         none
+    }
+}
+
+unsafe extern "C" fn header_walk_seconds(_: Object, root: Object) -> Object {
+    // SAFETY: METH_O.
+    match unsafe { run::time_header_walk(root) } {
+        // SAFETY: the GIL is held.
+        Ok(taken) => unsafe { ffi::PyFloat_FromDouble(taken.as_secs_f64()) },
+        Err(Raised) => ptr::null_mut(),
     }
 }

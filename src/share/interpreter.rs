@@ -128,13 +128,20 @@ pub unsafe fn existing<'a>() -> Option<&'a mut Interpreter> {
 /// What this thread has found before.
 #[inline]
 unsafe fn found() -> Option<*mut Interpreter> {
-    // SAFETY: interpreter ids are never used twice, and a state of the running interpreter that was released was so
-    // under the GIL that the caller holds. Relaxed: for the same reason.
-    unsafe {
-        let id = ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get());
-        let found = FOUND.get();
-        (found.interpreter == id && found.released == RELEASED.load(Ordering::Relaxed)).then_some(found.state)
-    }
+    // SAFETY: the caller's.
+    unsafe { found_of(ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get())) }
+}
+
+/// What this thread has found before of the running interpreter, whose id the caller knows.
+///
+/// # Safety
+/// As [`current`].
+#[inline]
+pub unsafe fn found_of(id: i64) -> Option<*mut Interpreter> {
+    // Interpreter ids are never used twice, and a state of the running interpreter that was released was so under the GIL
+    // that the caller holds. Relaxed: for the same reason.
+    let found = FOUND.get();
+    (found.interpreter == id && found.released == RELEASED.load(Ordering::Relaxed)).then_some(found.state)
 }
 
 unsafe fn remember(state: *mut Interpreter) {

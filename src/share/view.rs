@@ -12,11 +12,11 @@
 //! that was not called between two full collections is dropped, and made again
 //! should it be called after all.
 
-use std::collections::HashMap;
 use std::ptr;
 
 use super::{code, interpreter, module};
 use crate::freeze::detach;
+use crate::object::address::AddressMap;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
 use crate::object::raise::{self, Raised};
@@ -34,7 +34,7 @@ struct View {
 /// The views of one interpreter, by address of the frozen function.
 #[derive(Default)]
 pub struct Views {
-    views: HashMap<Object, View>,
+    views: AddressMap<Object, View>,
     collector_watched: bool,
 }
 
@@ -114,6 +114,21 @@ pub unsafe extern "C" fn call(function: Object, args: *const Object, nargsf: usi
         let result = ffi::_PyFunction_Vectorcall(view, args, nargsf, kwnames);
         ffi::Py_DecRef(view);
         result
+    }
+}
+
+/// The running interpreter's view of a frozen function: borrowed, or null if the function was not called here, or not by
+/// this thread. Never an exception.
+///
+/// # Safety
+/// The caller holds the GIL of the interpreter with this id. Whatever runs Python code may drop the view.
+pub unsafe fn find(function: Object, interpreter: i64) -> Object {
+    // SAFETY: the caller's.
+    unsafe {
+        let namespace = (*function.cast::<ffi::PyFunctionObject>()).func_globals;
+        interpreter::found_of(interpreter)
+            .and_then(|state| (*state).views.find(function, namespace))
+            .unwrap_or(ptr::null_mut())
     }
 }
 
