@@ -27,8 +27,6 @@ pub const EXPORTED: &str = "something that is not frozen with it could write thr
 
 const RAISED: &str = "it has a traceback, which holds running code: freeze error.with_traceback(None)";
 
-const ENTERED: &str = "code is running in it: freeze a copy (context.copy())";
-
 const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, the namespace of sys or builtins): \
     freeze a copy, or refer to the module";
 
@@ -57,8 +55,6 @@ pub enum Preparation {
     Parted(&'static Kind),
     /// It refuses while it has a traceback.
     Exception,
-    /// It refuses while it is entered.
-    Context,
 }
 
 impl Preparation {
@@ -85,8 +81,6 @@ impl Preparation {
                 Self::Array
             } else if header::has_feature(ty, ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) {
                 Self::Exception
-            } else if header::is_named(ty, c"_contextvars.Context") {
-                Self::Context
             } else if let Some(kind) = part::kind_of(ty) {
                 Self::Parted(kind)
             } else if ty == &raw mut ffi::PyCode_Type {
@@ -188,8 +182,6 @@ impl Prepared {
                 Preparation::Parted(kind) => self.parts.prepare(op, kind),
                 Preparation::Exception if (*op.cast::<ffi::PyBaseExceptionObject>()).traceback.is_null() => Ok(()),
                 Preparation::Exception => Err(refused(RAISED)),
-                Preparation::Context if (*op.cast::<ffi::_pycontextobject>()).ctx_entered == 0 => Ok(()),
-                Preparation::Context => Err(refused(ENTERED)),
             }
         }
     }

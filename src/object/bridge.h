@@ -8,7 +8,6 @@
 #endif
 #include <Python.h>
 #include "pycore_code.h"
-#include "pycore_context.h"
 #include "pycore_descrobject.h"
 #include "pycore_dict.h"
 #include "pycore_function.h"

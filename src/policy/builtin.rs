@@ -29,7 +29,6 @@ macro_rules! statics {
 const ITERATOR: &str = "an iterator is consumed by use: freeze what it iterates over";
 const RUNNING: &str = "it is a running computation: freeze the function that starts it";
 const RESOURCE: &str = "it stands for a resource of this process: keep it outside, and open it where it is used";
-const TOKEN: &str = "it undoes one change of a context: keep it in a local variable, and reset the variable there";
 const QUEUE: &str = "a queue changes with every message: use immutable.channel() to pass frozen objects";
 const RANDOM: &str = "its state changes with every number: keep one per interpreter in immutable.InterpreterLocal";
 
@@ -57,19 +56,12 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"operator.attrgetter", Nature::Container),
     (c"operator.itemgetter", Nature::Container),
     (c"operator.methodcaller", Nature::Container),
-    (c"_contextvars.Context", Nature::Container),
-    (c"_contextvars.ContextVar", Nature::Container),
     (c"array.array", Nature::Container),
-    (c"ast.AST", Nature::Container),
     (c"collections.defaultdict", Nature::Container),
     (c"collections.deque", Nature::Container),
     (c"functools.KeyWrapper", Nature::Container),
     (c"functools._PlaceholderType", Nature::Container),
     (c"functools.partial", Nature::Container),
-    (c"hamt", Nature::Container),
-    (c"hamt_array_node", Nature::Container),
-    (c"hamt_bitmap_node", Nature::Container),
-    (c"hamt_collision_node", Nature::Container),
     (c"string.templatelib.Interpolation", Nature::Container),
     (c"string.templatelib.Template", Nature::Container),
     // Their state is in parts, one for each interpreter (see `share::part`).
@@ -97,7 +89,6 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"_socket.socket", Nature::Stateful(RESOURCE)),
     (c"mmap.mmap", Nature::Stateful(RESOURCE)),
     (c"_random.Random", Nature::Stateful(RANDOM)),
-    (c"_contextvars.Token", Nature::Stateful(TOKEN)),
     (c"_queue.SimpleQueue", Nature::Stateful(QUEUE)),
     (c"_asyncio.Future", Nature::Stateful(RUNNING)),
     (c"_asyncio.Task", Nature::Stateful(RUNNING)),
