@@ -7,14 +7,18 @@ instructions are the ones that meet the frozen object. Its `reads` are its other
 sorts of arguments and must change nothing. A method that is in neither list fails a test.
 """
 
+import argparse
+import array
 import collections
 import ctypes
 import dataclasses
 import dis
 import enum
+import functools
 import gc
 import io
 import itertools
+import pathlib
 import re
 import struct
 import sys
@@ -247,6 +251,24 @@ def make_wrapper(wrapper):
         return made
 
     return make
+
+
+def make_ordered_dict():
+    made = collections.OrderedDict(first=1, second=[2], third=3)
+    made.attribute = [1]
+    return made
+
+
+def make_exception():
+    made = ValueError([1])
+    made.first = 1
+    return made
+
+
+def make_exception_with_notes():
+    made = ValueError([1])
+    made.add_note("first")
+    return made
 
 
 def make_embedded_dict(kept_alive=[]):
@@ -597,6 +619,126 @@ NAMESPACE_WRITES = lines("""
     o.__dict__.clear()
 """)
 
+DEQUE_READS = names("""
+    __add__ __class_getitem__ __contains__ __copy__ __getitem__ __iter__ __len__ __mul__ __reversed__ __rmul__ copy
+    count index
+""")
+DEQUE_WRITES = lines("""
+    o.append(x)
+    o.appendleft(x)
+    o.clear()
+    o.extend([x])
+    o.extend(o)
+    o.extendleft([x])
+    o.insert(0, x)
+    o.insert(1, x)
+    o.insert(99, x)
+    o.pop()
+    o.popleft()
+    o.remove(1)
+    o.reverse()
+    o.rotate()
+    o.rotate(-1)
+    o.__setitem__(0, x)
+    o.__delitem__(0)
+    o.__iadd__([x])
+    o.__imul__(2)
+    o.__init__()
+    o.__init__([x])
+    o.__init__([x], 5)
+    o[0] = x
+    o[-1] = x
+    o[1] = x
+    del o[0]
+    del o[-1]
+    o += [x]
+    o *= 2
+    o *= 0
+""")
+
+ORDERED_DICT_WRITES = lines("""
+    o.clear()
+    o.move_to_end("first")
+    o.move_to_end("second", last=False)
+    o.pop("first")
+    o.pop("first", None)
+    o.popitem()
+    o.popitem(last=False)
+    o.setdefault("new")
+    o.setdefault("new", x)
+    o.update(first=x)
+    o.update({x: x})
+    o.update([("first", x)])
+    o.__setitem__("first", x)
+    o.__delitem__("first")
+    o.__ior__({"first": x})
+    o.__init__(first=x)
+    o["first"] = x
+    o["new"] = x
+    o[x] = x
+    del o["first"]
+    o |= {"first": x}
+    o.attribute = x
+    o.new = x
+    del o.attribute
+    o.__dict__["attribute"] = x
+    dict.__setitem__(o, "first", x)
+""")
+
+ARRAY_READS = names("""
+    __add__ __buffer__ __class_getitem__ __contains__ __copy__ __deepcopy__ __getitem__ __iter__ __len__ __mul__
+    __release_buffer__ __rmul__ buffer_info count index tobytes tofile tolist tounicode
+""")
+ARRAY_WRITES = lines("""
+    o.append(1)
+    o.byteswap()
+    o.clear()
+    o.extend([1])
+    o.extend(o)
+    o.frombytes(bytes(4))
+    o.fromfile(io.BytesIO(bytes(4)), 1)
+    o.fromlist([1])
+    o.insert(0, 1)
+    o.pop()
+    o.pop(0)
+    o.remove(2)
+    o.reverse()
+    o.__setitem__(0, 9)
+    o.__delitem__(0)
+    o.__iadd__(o)
+    o.__imul__(2)
+    o[0] = 9
+    o[-1] = 9
+    o[:1] = o
+    o[1:1] = o
+    o[::2] = o[1:]
+    del o[0]
+    del o[:]
+    del o[::2]
+    o += o
+    o *= 2
+    o *= 0
+    memoryview(o)[0] = 9
+""")
+
+EXCEPTION_READS = names("__reduce__ with_traceback add_note __setstate__")
+EXCEPTION_WRITES = lines("""
+    o.__init__(x)
+    o.args = (x,)
+    o.args[0].append(x)
+    o.__setstate__({"first": x})
+    o.add_note("note")
+    o.__notes__ = [x]
+    o.__cause__ = KeyError()
+    o.__context__ = KeyError()
+    o.__suppress_context__ = True
+    o.with_traceback(types.TracebackType(None, sys._getframe(), 0, 1))
+    o.__traceback__ = types.TracebackType(None, sys._getframe(), 0, 1)
+    o.first = x
+    o.new = x
+    o.__dict__["first"] = x
+""")
+
 MAPPING_READS = names("""
     __class_getitem__ __contains__ __getitem__ __getnewargs__ __ior__ __iter__ __len__ __or__ __reversed__ __ror__
     copy fromkeys get items keys values
@@ -727,6 +869,149 @@ SUBJECTS = {
     "SimpleNamespace": Subject(
         always(lambda: types.SimpleNamespace(first=1, second=[2])), NAMESPACE_WRITES, frozenset({"__replace__"})
     ),
+    "deque": Subject(always(lambda: collections.deque([3, 1, [2]])), DEQUE_WRITES, DEQUE_READS),
+    "long deque": Subject(always(lambda: collections.deque(range(200))), DEQUE_WRITES),
+    "bounded deque": Subject(
+        always(lambda: collections.deque([1, 2, 3], 3)),
+        lines("""
+            o.append(x)
+            o.appendleft(x)
+            o.extend([x])
+            o.extendleft([x])
+            o.rotate()
+        """),
+    ),
+    "empty deque": Subject(
+        always(collections.deque),
+        lines("""
+            o.append(x)
+            o.appendleft(x)
+            o.extend([x])
+            o.extendleft([x])
+            o.insert(0, x)
+            o += [x]
+            o.__init__([x])
+        """),
+    ),
+    "defaultdict": Subject(
+        always(lambda: collections.defaultdict(list, first=1, second=[2])),
+        (
+            *DICT_WRITES,
+            *lines("""
+                o["missing"]
+                o.__missing__("missing")
+                o.default_factory = None
+                o.__init__(int)
+                o.__init__(None, first=x)
+            """),
+        ),
+        DICT_READS | names("__copy__"),
+    ),
+    "OrderedDict": Subject(always(make_ordered_dict), ORDERED_DICT_WRITES, DICT_READS),
+    "empty OrderedDict": Subject(
+        always(collections.OrderedDict),
+        ("o['new'] = x", "o.setdefault('new')", "o.update(new=x)", "o |= {1: x}", "o.__init__(new=x)", "o.new = x"),
+    ),
+    "Counter": Subject(
+        always(lambda: collections.Counter("aab")),
+        lines("""
+            o["a"] = 5
+            o["new"] += 1
+            o.update("abc")
+            o.subtract("abc")
+            o.clear()
+            o.popitem()
+            del o["a"]
+            o += o
+            o -= o
+            o.__init__("new")
+            o.attribute = x
+        """),
+    ),
+    "ChainMap": Subject(
+        always(lambda: collections.ChainMap({"a": 1})),
+        ('o["a"] = x', "o.clear()", 'o.pop("a")', "o.popitem()", "o.maps = []", "o.maps.append({})", 'del o["a"]'),
+    ),
+    "UserList": Subject(
+        always(lambda: collections.UserList([2, 1])),
+        ("o.append(x)", "o.sort()", "o[0] = x", "o.data = []", "o += [x]", "o.pop()"),
+    ),
+    "array": Subject(
+        always(lambda: array.array("i", [3, 2])),
+        ARRAY_WRITES,
+        ARRAY_READS | names("fromunicode"),
+        lines("o.__release_buffer__(o.__buffer__(0))"),
+    ),
+    "array of floats": Subject(
+        always(lambda: array.array("d", [1.5, 2.5])), ("o[0] = 1", "o.append(1)", "o.fromlist([1])", "o.byteswap()")
+    ),
+    "array of text": Subject(
+        always(lambda: array.array("w", "text")), ("o[0] = 'x'", "o.append('x')", "o.fromunicode('x')")
+    ),
+    "empty array": Subject(
+        always(lambda: array.array("Q")), ("o.append(1)", "o.extend([1])", "o.frombytes(bytes(8))", "o.insert(0, 1)")
+    ),
+    "partial": Subject(
+        always(lambda: functools.partial(make_function(), 1, c=[2])),
+        lines("""
+            o.__setstate__((len, (), {}, {}))
+            o.attribute = x
+            o.__dict__["attribute"] = x
+            o.__dict__ = {"attribute": x}
+            o.keywords["c"] = x
+            o.func.attribute = x
+            o.keywords["c"].append(x)
+        """),
+        names("__call__ __class_getitem__ __get__"),
+    ),
+    "cmp_to_key": Subject(
+        always(lambda: functools.cmp_to_key(len)([1])), ("o.obj = x", "o.obj.append(x)"), names("__call__")
+    ),
+    "lru_cache": Subject(
+        always(lambda: functools.lru_cache(make_function())),
+        lines("""
+            o.attribute.append(x)
+            o.new = x
+            del o.attribute
+            o.__dict__["new"] = x
+            o.__dict__ = {}
+            o.__wrapped__.new = x
+        """),
+        names("__call__ __copy__ __deepcopy__ __get__ cache_clear cache_info"),
+        lines("o(1), o(1), o.cache_info(), o.cache_clear()"),
+    ),
+    "exception": Subject(always(make_exception), EXCEPTION_WRITES, EXCEPTION_READS),
+    "exception with notes": Subject(always(make_exception_with_notes), ("o.add_note('note')", "o.__notes__.append(x)")),
+    "StopIteration": Subject(always(lambda: StopIteration([1])), ("o.value = x", "o.__init__(x)", "o.value.append(x)")),
+    "SystemExit": Subject(always(lambda: SystemExit(1)), ("o.code = x", "o.__init__(x)")),
+    "ImportError": Subject(
+        always(lambda: ImportError("text", name="n")), ("o.name = x", "o.path = x", "o.msg = x", "o.__init__('x')")
+    ),
+    "OSError": Subject(
+        always(lambda: BlockingIOError(11, "text", 3)),
+        ("o.errno = x", "o.filename = x", "o.strerror = x", "o.characters_written = 5", "del o.characters_written"),
+    ),
+    "UnicodeEncodeError": Subject(
+        always(lambda: UnicodeEncodeError("ascii", "text", 0, 1, "reason")),
+        (
+            "o.start = 1",
+            "o.end = 2",
+            "o.reason = 'x'",
+            "o.object = 'x'",
+            "o.encoding = 'x'",
+            "o.__init__('a', 'b', 1, 2, 'c')",
+        ),
+    ),
+    "SyntaxError": Subject(
+        always(lambda: SyntaxError("text", ("file", 1, 2, "line"))),
+        ("o.lineno = 9", "o.msg = x", "o.__init__('other')"),
+    ),
+    "NameError": Subject(always(lambda: NameError("text", name="n")), ("o.name = 'x'", "o.__init__('x', name='m')")),
+    "ExceptionGroup": Subject(
+        always(lambda: ExceptionGroup("text", [ValueError([1])])), ("o.new = x", "o.exceptions[0].args[0].append(x)")
+    ),
+    "Namespace": Subject(always(lambda: argparse.Namespace(first=1)), ("o.first = x", "o.new = x", "del o.first")),
+    "path": Subject(always(lambda: pathlib.PurePosixPath("a", "b")), ("o._str = 'x'", "o._raw_paths.append('x')")),
     "mappingproxy": Subject(
         always(lambda: types.MappingProxyType({"first": [1]})), ('o["first"].append(x)',), MAPPING_READS
     ),
@@ -764,7 +1049,8 @@ def sibling(instance):
     return type("Sibling", (type(instance),), {})
 
 
-ENVIRONMENT = {name: globals()[name] for name in ("Base", "OtherMetaclass", "collections", "closes_over", "sibling")}
+NAMES_OF_STATEMENTS = ("Base", "OtherMetaclass", "closes_over", "collections", "io", "sibling", "sys", "types")
+ENVIRONMENT = {name: globals()[name] for name in NAMES_OF_STATEMENTS}
 
 
 def call_site(statement):
@@ -838,8 +1124,25 @@ class Snapshot:
         shown, parts = "", []
         if isinstance(value, dict | frozendict | types.MappingProxyType):  # noqa: F821
             parts += itertools.chain.from_iterable(value.items())
-        elif isinstance(value, list | tuple):
+            parts.append(getattr(value, "default_factory", None))
+        elif isinstance(value, list | tuple | collections.deque):
             parts += value
+            shown = getattr(value, "maxlen", "")
+        elif isinstance(value, array.array):
+            shown = value.tobytes()
+        elif isinstance(value, functools.partial):
+            parts += [value.func, value.args, value.keywords]
+        elif isinstance(value, BaseException):
+            shown = []
+            for name in sorted({*dir(value)} - {*dir(object), "__dict__", "__doc__"}):
+                member = getattr(value, name)
+                if isinstance(member, int | str):
+                    shown.append((name, member))
+                elif not callable(member):
+                    shown.append(name)
+                    parts.append(member)
+        elif type(value) is type(functools.cmp_to_key(len)):
+            parts.append(value.obj)
         elif isinstance(value, set | frozenset):
             parts += sorted(value, key=id)
         elif isinstance(value, slice):

@@ -4,14 +4,19 @@ Every allocation is made to fail in turn: those of the Rust core and those of CP
 """
 
 import _testcapi
+import abc
 import ctypes
+import functools
 import gc
 import itertools
 import json
 import os
 import sys
+import threading
 import types
 import weakref
+from array import array
+from collections import OrderedDict, deque
 
 import pytest
 from _immutable import _fail_allocations
@@ -380,6 +385,28 @@ def interpreter_locals():
     return [InterpreterLocal(freeze([1])), {"local": InterpreterLocal((1, 2))}, witness()]
 
 
+def parts_of_the_library():
+    class Base(abc.ABC):  # noqa: B024
+        pass
+
+    class Derived(Base):
+        part = witness()
+
+    class Registered:
+        pass
+
+    @functools.lru_cache
+    def cached(number):
+        return [number]
+
+    Base.register(Registered)
+    assert isinstance(Registered(), Base)
+    cached(1)
+    local = threading.local()
+    local.value = [1]
+    return [Derived, cached, local, deque([witness()]), OrderedDict(a=[1]), array("i", [1, 2]), ValueError([witness()])]
+
+
 GRAPHS = [
     leaves,
     collections,
@@ -400,6 +427,7 @@ GRAPHS = [
     generic_types,
     weak_references,
     interpreter_locals,
+    parts_of_the_library,
 ]
 
 every_graph = pytest.mark.parametrize("make", GRAPHS)

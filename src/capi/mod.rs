@@ -177,6 +177,39 @@ pub unsafe extern "C" fn _PyImmutable_SetSubclasses(class: Type, subclasses: Obj
     }
 }
 
+/// `_PyImmutable_AnnounceParted`
+///
+/// # Safety
+/// `kind` points to a static structure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_AnnounceParted(kind: *mut share::part::Kind) {
+    // SAFETY: the caller's.
+    unsafe { share::part::announce(kind) }
+}
+
+/// `_PyImmutable_Part`
+///
+/// # Safety
+/// `op` is alive; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_Part(op: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe { share::part::part(op).unwrap_or(std::ptr::null_mut()) }
+}
+
+/// `_PyImmutable_IsRegistered`
+///
+/// # Safety
+/// Both are live types; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_IsRegistered(abc: Type, subclass: Type) -> c_int {
+    // SAFETY: the caller's.
+    match unsafe { share::part::is_registered(abc, subclass) } {
+        Ok(answer) => c_int::from(answer),
+        Err(Raised) => -1,
+    }
+}
+
 /// `_PyImmutable_LocalCode`
 ///
 /// # Safety

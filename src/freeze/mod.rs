@@ -11,6 +11,8 @@ pub mod explore;
 pub mod graph;
 pub mod heap;
 #[cfg(feature = "cpython")]
+pub mod parts;
+#[cfg(feature = "cpython")]
 pub mod path;
 pub mod plan;
 #[cfg(feature = "cpython")]

@@ -8,20 +8,24 @@ use std::collections::HashMap;
 
 use super::detach::Detached;
 use super::graph::Stop;
+use super::parts::PreparedParts;
 use super::weak::WeakReferences;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
-use crate::policy::Refusal;
+use crate::policy::{self, Refusal};
+use crate::share::part::{self, Kind};
 use crate::share::{class, interpreter};
 
 /// list.sort() empties the list, and marks it, while it runs.
 const SORTING: &str = "it is being sorted: freeze it when that is done";
-/// Why a bytearray or memory view refuses.
+/// Why a bytearray, array or memory view refuses.
 pub const EXPORTED: &str = "something that is not frozen with it could write through a buffer of it: \
     release its memory views first";
+
+const RAISED: &str = "it has a traceback, which holds running code: freeze error.with_traceback(None)";
 
 const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, the namespace of sys or builtins): \
     freeze a copy, or refer to the module";
@@ -40,11 +44,17 @@ pub enum Preparation {
     /// It refuses while something outside the graph could write it.
     Bytearray,
     /// As a bytearray.
+    Array,
+    /// As a bytearray.
     MemoryView,
     /// Its parts that are made on demand are made.
     Code,
     /// It will own its referent.
     WeakReference,
+    /// Some of its state moves to the interpreter's part of it.
+    Parted(&'static Kind),
+    /// It refuses while it has a traceback.
+    Exception,
 }
 
 impl Preparation {
@@ -67,6 +77,12 @@ impl Preparation {
                 Self::Bytearray
             } else if ty == &raw mut ffi::PyMemoryView_Type {
                 Self::MemoryView
+            } else if header::is_named(header::solid_c_base(ty), c"array.array") {
+                Self::Array
+            } else if header::has_feature(ty, ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) {
+                Self::Exception
+            } else if let Some(kind) = part::kind_of(ty) {
+                Self::Parted(kind)
             } else if ty == &raw mut ffi::PyCode_Type {
                 Self::Code
             } else {
@@ -86,10 +102,12 @@ pub struct Prepared {
     annotations: Vec<(Object, Object)>,
     /// `sys.modules`, and the dicts of `builtins` and `sys`, without which nothing runs.
     vital: [Object; 3],
-    /// The bytearrays that were entered while buffers of them were in use.
-    exporting: Vec<Object>,
+    /// The bytearrays and arrays that were entered while buffers of them were in use, with the number of those.
+    exporting: Vec<(Object, isize)>,
     /// The memory views that were entered.
     views: Vec<Object>,
+    /// The objects that were entered, and keep some state in parts.
+    parts: PreparedParts,
     /// The objects of a subinterpreter that become proxies.
     proxies: Vec<Object>,
     /// The weak references in the graph, and to its objects.
@@ -110,6 +128,7 @@ impl Prepared {
             vital: unsafe { [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::PyImport_GetModuleDict()] },
             exporting: Vec::new(),
             views: Vec::new(),
+            parts: PreparedParts::default(),
             proxies: Vec::new(),
             weak: WeakReferences::default(),
         }
@@ -129,9 +148,16 @@ impl Prepared {
             match preparation {
                 Preparation::None => Ok(()),
                 Preparation::Class => {
+                    let state = interpreter::current().ok_or(Stop::Raised)?;
+                    if let Some(advice) = policy::class_advice(op.cast())
+                        && state.registry.nearest(op.cast()).is_none()
+                    {
+                        return Err(refused(advice));
+                    }
                     self.classes.try_reserve(1)?;
                     self.classes.push(op);
                     interpreter::current().ok_or(Stop::Raised)?.subclasses.reserve(self.classes.len())?;
+                    self.parts.prepare_class(op.cast())?;
                     self.put_annotations_aside(op.cast())
                 }
                 Preparation::List if (*op.cast::<ffi::PyListObject>()).allocated < 0 => Err(refused(SORTING)),
@@ -139,12 +165,9 @@ impl Prepared {
                 Preparation::Dict if self.vital.contains(&op) => Err(refused(VITAL)),
                 Preparation::Dict if ffi::imm_own_table(op.cast()) < 0 => Err(Stop::Raised),
                 Preparation::Dict => Ok(()),
-                Preparation::Bytearray => {
-                    if (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > 0 {
-                        self.exporting.try_reserve(1)?;
-                        self.exporting.push(op);
-                    }
-                    Ok(())
+                Preparation::Bytearray => self.note_exports(op, (*op.cast::<ffi::PyByteArrayObject>()).ob_exports),
+                Preparation::Array => {
+                    self.note_exports(op, *op.byte_offset(ffi::imm_array_exports_offset).cast::<isize>())
                 }
                 Preparation::MemoryView if (*op.cast::<ffi::PyMemoryViewObject>()).exports > 0 => {
                     Err(refused(EXPORTED))
@@ -156,8 +179,19 @@ impl Prepared {
                 }
                 Preparation::Code => Ok(make_code_parts(op.cast())?),
                 Preparation::WeakReference => self.weak.enter_reference(op),
+                Preparation::Parted(kind) => self.parts.prepare(op, kind),
+                Preparation::Exception if (*op.cast::<ffi::PyBaseExceptionObject>()).traceback.is_null() => Ok(()),
+                Preparation::Exception => Err(refused(RAISED)),
             }
         }
+    }
+
+    fn note_exports(&mut self, op: Object, buffers: isize) -> Result<(), Stop> {
+        if buffers > 0 {
+            self.exporting.try_reserve(1)?;
+            self.exporting.push((op, buffers));
+        }
+        Ok(())
     }
 
     /// Annotations that can be evaluated again do not extend the reach of a class.
@@ -202,11 +236,15 @@ impl Prepared {
     /// Detaches a function that is being entered.
     ///
     /// # Errors
-    /// There is no memory.
+    /// It belongs to a stateful module of the standard library, or there is no memory.
     ///
     /// # Safety
     /// `op` is a live function.
     pub unsafe fn prepare_function(&mut self, op: Object) -> Result<(), Stop> {
+        // SAFETY: op is a function.
+        if let Some(advice) = unsafe { policy::function_advice(&*op.cast()) } {
+            return Err(refused(advice));
+        }
         // An earlier search of the same freeze may have left its parts.
         if !self.detached.contains_key(&op) {
             self.detached.try_reserve(1)?;
@@ -244,7 +282,7 @@ impl Prepared {
         ])
     }
 
-    /// A bytearray or memory view that was entered although something outside
+    /// A bytearray, array or memory view that was entered although something outside
     /// the graph holds a buffer of it, and so could go on writing.
     ///
     /// # Errors
@@ -269,13 +307,9 @@ impl Prepared {
             // SAFETY: as above.
             views_of.get(&buffer).is_some_and(|&inside| unsafe { (*buffer).exports } > inside)
         };
-        let exported_outside = |&op: &Object| {
-            let inside = buffers_of.get(&op).copied().unwrap_or(0);
-            // SAFETY: a bytearray.
-            unsafe { (*op.cast::<ffi::PyByteArrayObject>()).ob_exports > inside }
-        };
+        let exported_outside = |&&(op, buffers): &&(Object, isize)| buffers > buffers_of.get(&op).copied().unwrap_or(0);
         let view = self.views.iter().copied().find(held_outside);
-        Ok(view.or_else(|| self.exporting.iter().copied().find(exported_outside)))
+        Ok(view.or_else(|| self.exporting.iter().find(exported_outside).map(|&(op, _)| op)))
     }
 
     /// What must follow a commit before any Python code runs again. Allocates nothing and cannot fail.
@@ -310,10 +344,15 @@ impl Prepared {
                 header::set_flags(dict, flags);
             }
         }
-        for class in self.classes.drain(..) {
-            // SAFETY: class is a heap type, and room was made.
-            unsafe { class::settle(class.cast()) };
+        // SAFETY: what was entered is frozen, and was seen by nobody else; room was made.
+        unsafe {
+            self.parts.settle();
+            for &class in &self.classes {
+                class::settle(class.cast());
+            }
+            self.parts.settle_classes(&self.classes);
         }
+        self.classes.clear();
     }
 
     /// Gives up every reference that is left: after a rollback what was detached,
@@ -327,6 +366,7 @@ impl Prepared {
             for parts in self.detached.into_values() {
                 parts.discard();
             }
+            self.parts.give_up();
             self.weak.give_up();
             for (dict, cached) in self.annotations {
                 if header::flags(dict) & FROZEN == 0 {

@@ -16,8 +16,8 @@ use super::references::{self, Dead};
 use super::{count, headless, pinned, weak};
 use crate::object::edges;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PROXY, PyNode};
-use crate::share::{class, interpreter};
+use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PARTED, PROXY, PyNode};
+use crate::share::{class, interpreter, part};
 
 // Relaxed throughout: a statistic that orders nothing. With one interpreter only, its GIL makes every change whole.
 static FROZEN_OBJECTS: AtomicUsize = AtomicUsize::new(0);
@@ -82,6 +82,9 @@ unsafe fn make_ordinary(op: Object) {
             if header::has_gc_head(op) {
                 ffi::PyObject_GC_Track(op.cast());
                 forget_view(op);
+            }
+            if flags & PARTED != 0 {
+                part::unsettle(op);
             }
             if (*header::type_of(op)).tp_finalize.is_some() {
                 make_dict_ordinary(op);
@@ -264,6 +267,8 @@ unsafe fn thaw(record: NonNull<Record<PyNode>>) {
             let ty = header::type_of(member);
             if edges::is_weak_reference(ty) {
                 weak::weaken(member);
+            } else if header::flags(member) & PARTED != 0 {
+                part::unsettle(member);
             } else if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
                 class::unsettle(member.cast());
             }

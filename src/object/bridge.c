@@ -110,6 +110,12 @@ imm_unintern(PyObject *string)
     return 1;
 }
 
+int
+imm_is_ascii(PyObject *string)
+{
+    return PyUnicode_IS_ASCII(string);
+}
+
 PyObject *
 imm_code_bytes(PyObject *code)
 {
@@ -119,8 +125,12 @@ imm_code_bytes(PyObject *code)
 _Static_assert(DICT_KEYS_GENERAL == 0, "edges.rs");
 _Static_assert(MANAGED_DICT_OFFSET == -3 * (Py_ssize_t)sizeof(PyObject *), "edges.rs");
 
+const Py_ssize_t imm_array_exports_offset = _Py_ARRAY_EXPORTS_OFFSET;
+
 PyObject *const imm_name_annotate_func = &_Py_ID(__annotate_func__);
 PyObject *const imm_name_annotations_cache = &_Py_ID(__annotations_cache__);
+PyObject *const imm_name_abc_impl = &_Py_ID(_abc_impl);
+PyObject *const imm_name_module = &_Py_ID(__module__);
 PyObject *const imm_name_name = &_Py_ID(__name__);
 PyObject *const imm_name_package = &_Py_ID(__package__);
 

@@ -15,6 +15,7 @@
 #include "pycore_lazyimportobject.h"
 #include "pycore_moduleobject.h"
 #include "pycore_object.h"
+#include "pycore_setobject.h"
 
 /* The number of objects that the collector of the current interpreter tracks:
  * changed with every object that is untracked by hand. */
@@ -50,13 +51,19 @@ PyObject *imm_receive(struct _xidata *data);
  * was mutable; its count is right when this returns. */
 int imm_unintern(PyObject *string);
 
+int imm_is_ascii(PyObject *string);
+
 /* The instruction stream of code as compiled, before specialisation.
  * A new reference to bytes, or NULL with MemoryError. */
 PyObject *imm_code_bytes(PyObject *code);
 
+extern const Py_ssize_t imm_array_exports_offset;
+
 /* Names that the core looks up, immortal: using them allocates nothing. */
 extern PyObject *const imm_name_annotate_func;
 extern PyObject *const imm_name_annotations_cache;
+extern PyObject *const imm_name_abc_impl;
+extern PyObject *const imm_name_module;
 extern PyObject *const imm_name_name;
 extern PyObject *const imm_name_package;
 

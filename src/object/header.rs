@@ -48,6 +48,8 @@ pub const STATIC: u16 = ffi::_Py_STATICALLY_ALLOCATED_FLAG as u16;
 pub const PROXY: u16 = ffi::_Py_PROXY_FLAG as u16;
 /// On a mutable weak reference: its referent is frozen (see `lifetime::weak`).
 pub const FROZEN_REFERENT: u16 = ffi::_Py_FROZEN_REFERENT_FLAG as u16;
+/// Frozen, with state that each interpreter has for itself (see `share::part`).
+pub const PARTED: u16 = ffi::_Py_PARTED_FLAG as u16;
 /// On a type: its instances own references that only [`super::reachable`] knows.
 pub const REACHABLE: u16 = ffi::_Py_REACHABLE_FLAG as u16;
 
@@ -176,6 +178,15 @@ pub unsafe fn is_immortal_or_shared(op: Object) -> bool {
 pub unsafe fn type_name<'a>(ty: Type) -> &'a str {
     // SAFETY: the caller's; a type's name ends with a zero byte.
     unsafe { CStr::from_ptr((*ty).tp_name).to_str().unwrap_or("?") }
+}
+
+/// True if `name` is the `tp_name` of a type.
+///
+/// # Safety
+/// `ty` points to a live type.
+pub unsafe fn is_named(ty: Type, name: &CStr) -> bool {
+    // SAFETY: the caller's; a type's name ends with a zero byte.
+    unsafe { CStr::from_ptr((*ty).tp_name) == name }
 }
 
 /// Tests a `tp_flags` bit.

@@ -29,8 +29,8 @@ macro_rules! statics {
 const ITERATOR: &str = "an iterator is consumed by use: freeze what it iterates over";
 const RUNNING: &str = "it is a running computation: freeze the function that starts it";
 const RESOURCE: &str = "it stands for a resource of this process: keep it outside, and open it where it is used";
+const QUEUE: &str = "a queue changes with every message: use immutable.channel() to pass frozen objects";
 const RANDOM: &str = "its state changes with every number: keep one per interpreter in immutable.InterpreterLocal";
-const EXCEPTION: &str = "exceptions collect tracebacks and context when raised: freeze its type and args instead";
 
 /// Types without an exported symbol, and heap types of extension modules of
 /// the standard library, by `tp_name`.
@@ -56,14 +56,23 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"operator.attrgetter", Nature::Container),
     (c"operator.itemgetter", Nature::Container),
     (c"operator.methodcaller", Nature::Container),
-    // Registries and caches, and what synchronises threads, go on working for
-    // the interpreter that made them.
-    (c"_abc._abc_data", Nature::Proxy),
-    (c"functools._lru_cache_wrapper", Nature::Proxy),
+    (c"array.array", Nature::Container),
+    (c"collections.defaultdict", Nature::Container),
+    (c"collections.deque", Nature::Container),
+    (c"functools.KeyWrapper", Nature::Container),
+    (c"functools._PlaceholderType", Nature::Container),
+    (c"functools.partial", Nature::Container),
+    (c"string.templatelib.Interpolation", Nature::Container),
+    (c"string.templatelib.Template", Nature::Container),
+    // Their state is in parts, one for each interpreter (see `share::part`).
+    (c"_abc._abc_data", Nature::Container),
+    (c"functools._lru_cache_wrapper", Nature::Container),
+    (c"_thread._local", Nature::Container),
+    // What synchronises threads goes on doing so, for the threads of all interpreters: their state is outside the
+    // object, or changed atomically.
+    (c"_thread.lock", Nature::Container),
+    (c"_thread.RLock", Nature::Container),
     (c"lazy_import", Nature::Proxy),
-    (c"_thread.lock", Nature::Proxy),
-    (c"_thread.RLock", Nature::Proxy),
-    (c"_thread._local", Nature::Proxy),
     (c"generator", Nature::Stateful(RUNNING)),
     (c"coroutine", Nature::Stateful(RUNNING)),
     (c"async_generator", Nature::Stateful(RUNNING)),
@@ -80,6 +89,9 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"_socket.socket", Nature::Stateful(RESOURCE)),
     (c"mmap.mmap", Nature::Stateful(RESOURCE)),
     (c"_random.Random", Nature::Stateful(RANDOM)),
+    (c"_queue.SimpleQueue", Nature::Stateful(QUEUE)),
+    (c"_asyncio.Future", Nature::Stateful(RUNNING)),
+    (c"_asyncio.Task", Nature::Stateful(RUNNING)),
 ];
 
 /// What is known of the C type `base`.
@@ -101,6 +113,7 @@ pub unsafe fn nature(base: Type) -> Nature {
         PyClassMethod_Type PyStaticMethod_Type PyCFunction_Type PyCMethod_Type
         PyDictProxy_Type PySuper_Type PyMethodDescr_Type PyClassMethodDescr_Type
         PyMemberDescr_Type PyGetSetDescr_Type PyWrapperDescr_Type PySentinel_Type
+        PyODict_Type
         _PyWeakref_RefType _PyWeakref_ProxyType _PyWeakref_CallableProxyType
     );
     if containers.contains(&base) {
@@ -120,7 +133,7 @@ pub unsafe fn nature(base: Type) -> Nature {
             return *nature;
         }
         if (*base).tp_flags & std::ffi::c_ulong::from(ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) != 0 {
-            return Nature::Stateful(EXCEPTION);
+            return Nature::Container;
         }
         if (*base).tp_iternext.is_some() {
             return Nature::Stateful(ITERATOR);

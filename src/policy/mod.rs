@@ -6,12 +6,13 @@
 
 mod builtin;
 mod registry;
+mod stateful;
 
 pub use builtin::Nature;
 pub use registry::Registry;
 
 use crate::object::ffi;
-use crate::object::header::{self, Type};
+use crate::object::header::{self, Object, Type};
 
 /// The user's word on a type or object (PEP 795, "Freezability").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,9 @@ pub unsafe fn treatment(registry: &Registry, ty: Type) -> Treatment {
                 Policy::Proxy => Treatment::Proxy,
             };
         }
+        if let Some(advice) = stateful_base(ty) {
+            return Treatment::Refused(Refusal::Stateful(advice));
+        }
         let base = header::solid_c_base(ty);
         match builtin::nature(base) {
             Nature::Leaf if ty == base && !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE) => Treatment::Leaf,
@@ -86,5 +90,51 @@ pub unsafe fn treatment(registry: &Registry, ty: Type) -> Treatment {
             Nature::Stateful(advice) => Treatment::Refused(Refusal::Stateful(advice)),
             Nature::Unknown => Treatment::Refused(Refusal::Unregistered),
         }
+    }
+}
+
+/// Why the instances of `ty` refuse, if it is or derives from one of the standard library's stateful classes.
+unsafe fn stateful_base(ty: Type) -> Option<&'static str> {
+    // SAFETY: the caller's; a ready type's tp_mro is a tuple of types.
+    unsafe {
+        let mro = (*ty).tp_mro;
+        (0..ffi::PyTuple_Size(mro)).find_map(|i| class_advice(ffi::PyTuple_GetItem(mro, i).cast()))
+    }
+}
+
+/// Why a class itself refuses, if it is one of the standard library's stateful ones.
+///
+/// # Safety
+/// `class` is a live, ready type; the caller holds a GIL.
+pub unsafe fn class_advice(class: Type) -> Option<&'static str> {
+    // SAFETY: a heap type's dict is an exact dict; borrowed references are used at once.
+    unsafe {
+        if !header::is_python_class(class) || header::has_feature(class, ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) {
+            return None;
+        }
+        let module = ffi::PyDict_GetItemWithError((*class).tp_dict, ffi::imm_name_module);
+        stateful::advice(text(module)?, text((*class.cast::<ffi::PyHeapTypeObject>()).ht_qualname)?)
+    }
+}
+
+/// Why a function itself refuses, if it is one of a stateful module of the standard library.
+///
+/// # Safety
+/// The caller holds a GIL.
+pub unsafe fn function_advice(function: &ffi::PyFunctionObject) -> Option<&'static str> {
+    // SAFETY: the caller's.
+    unsafe { stateful::advice(text(function.func_module)?, text(function.func_qualname)?) }
+}
+
+/// What an ASCII string says; `None` for everything else.
+unsafe fn text<'a>(op: Object) -> Option<&'a str> {
+    // SAFETY: the caller's. The text of an ASCII string is its own, so this writes nothing, and cannot fail.
+    unsafe {
+        if op.is_null() || header::type_of(op) != &raw mut ffi::PyUnicode_Type || ffi::imm_is_ascii(op) == 0 {
+            return None;
+        }
+        let mut length = 0;
+        let bytes = ffi::PyUnicode_AsUTF8AndSize(op, &raw mut length);
+        str::from_utf8(std::slice::from_raw_parts(bytes.cast(), length.unsigned_abs())).ok()
     }
 }

@@ -13,6 +13,7 @@ use super::class::Subclasses;
 use super::code::Codes;
 use super::local::Locals;
 use super::module::Proxies;
+use super::part::Parts;
 use super::view::Views;
 use crate::lifetime::weak;
 use crate::object::ffi;
@@ -35,6 +36,8 @@ pub struct Interpreter {
     pub subclasses: Subclasses,
     /// What others may hold of this interpreter, and is not frozen.
     pub proxies: Proxies,
+    /// Parts of frozen objects, which are this interpreter's own.
+    pub parts: Parts,
     /// Values of `InterpreterLocal` objects.
     pub locals: Locals,
     /// `immutable.MutationError`, owned; null until the module is initialised.
@@ -59,6 +62,7 @@ impl Interpreter {
             self.codes.drop_idle();
             self.subclasses.drop_idle();
             self.locals.drop_idle();
+            self.parts.drop_idle();
         }
     }
 }
@@ -185,6 +189,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             codes: Codes::default(),
             subclasses: Subclasses::default(),
             proxies: Proxies::default(),
+            parts: Parts::default(),
             locals: Locals::default(),
             mutation_error: ptr::null_mut(),
             not_freezable_error: ptr::null_mut(),
@@ -216,6 +221,7 @@ unsafe extern "C" fn release(capsule: Object) {
         state.views.clear();
         state.codes.clear();
         state.subclasses.clear();
+        state.parts.clear();
         state.locals.clear();
         state.registry.clear();
         state.proxies.orphan();

@@ -17,6 +17,8 @@ pub mod local;
 #[cfg(feature = "cpython")]
 pub mod module;
 #[cfg(feature = "cpython")]
+pub mod part;
+#[cfg(feature = "cpython")]
 pub mod reference;
 #[cfg(feature = "cpython")]
 pub mod string;

@@ -273,7 +273,7 @@ unsafe fn resolve_values(globals: Object) -> Result<(), Raised> {
 }
 
 /// Has the collector of this interpreter call `_drop_idle_views`.
-unsafe fn watch_collector() -> Option<()> {
+pub(super) unsafe fn watch_collector() -> Option<()> {
     // SAFETY: a GIL is held.
     unsafe {
         let views = &mut interpreter::current()?.views;

@@ -15,6 +15,7 @@
  *                the count of references from outside that component
  *       bit 11   proxy: counted like a frozen object, but mutable (modules)
  *       bit 12   frozen referent: on a mutable weak reference, to a frozen object
+ *       bit 13   parted: frozen, with state that each interpreter has for itself
  *       bit 14   reachable: on a type, with PyImmutable_RegisterReachable
  *
  * Stock's own tests, "unsigned >= 3<<30" in Py_INCREF and "signed < 0" in
@@ -52,6 +53,7 @@ extern "C" {
 #define _Py_MEMBER_FLAG   (1 << 10)
 #define _Py_PROXY_FLAG    (1 << 11)
 #define _Py_FROZEN_REFERENT_FLAG  (1 << 12)
+#define _Py_PARTED_FLAG   (1 << 13)
 #define _Py_REACHABLE_FLAG        (1 << 14)
 
 /* Between the test of a count and its change: makes the compiler test and
@@ -209,6 +211,11 @@ PyAPI_FUNC(int) _PyImmutable_ResurrectEnd(PyObject *op);
  * it, which would be a write. NULL with MemoryError. */
 PyAPI_FUNC(PyObject *) _PyImmutable_InstanceDict(PyObject *obj);
 
+/* Where an array.array counts the buffers that it has given out: the core looks
+ * whether something outside a graph could write through one. */
+#define _Py_ARRAY_EXPORTS_OFFSET \
+    ((Py_ssize_t)(sizeof(PyVarObject) + 4 * sizeof(void *)))
+
 /* Called once, before the second interpreter of the process is made: from now
  * on counts change atomically. The caller holds the only GIL. */
 PyAPI_FUNC(void) _PyImmutable_ShareCounts(void);
@@ -256,6 +263,34 @@ PyAPI_FUNC(int) _PyImmutable_SetSubclasses(PyTypeObject *type, PyObject *subclas
 /* A new reference to the running interpreter's copy of a frozen code object,
  * or NULL with an exception. */
 PyAPI_FUNC(PyObject *) _PyImmutable_LocalCode(PyObject *code);
+
+/* State of a frozen object that each interpreter has for itself, such as a
+ * cache, is in the object's part there: an ordinary object of the same type.
+ * A module announces such types of its own, and asks for the part wherever it
+ * reads or writes that state. */
+typedef struct {
+    /* tp_traverse of the type, by which it is known. */
+    int (*traverse)(PyObject *, int (*visit)(PyObject *, void *), void *);
+    /* Offset of a pointer in its instances, NULL when new, which the core sets. */
+    Py_ssize_t token;
+    /* Offset of a set of weak references to classes that were registered with
+     * an abstract base class, or NULL; 0 if the type has none. */
+    Py_ssize_t registry;
+    /* A new object of op's type, as op but without its state; NULL with
+     * MemoryError. Runs no Python code. */
+    PyObject *(*make)(PyObject *op);
+    /* Exchange the state of two objects of the type. Cannot fail. */
+    void (*exchange)(PyObject *op, PyObject *part);
+} _PyImmutable_PartedType;
+
+/* type_info is static. Any interpreter may announce it again. */
+PyAPI_FUNC(void) _PyImmutable_AnnounceParted(_PyImmutable_PartedType *type_info);
+/* A new reference to the running interpreter's part of op, made if need be; to
+ * op itself if that is not frozen. NULL with an exception. */
+PyAPI_FUNC(PyObject *) _PyImmutable_Part(PyObject *op);
+/* Was subclass registered with the class abc before that was frozen? 1, 0, or
+ * -1 with MemoryError. */
+PyAPI_FUNC(int) _PyImmutable_IsRegistered(PyTypeObject *abc, PyTypeObject *subclass);
 
 /* Can op pass to another interpreter by reference? 1: yes, and *receive makes
  * the received object; 0: no, as it is not frozen; -1: it is frozen, but an

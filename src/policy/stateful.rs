@@ -1,0 +1,137 @@
+//! The standard library's classes and functions that are of no use when frozen.
+//!
+//! They stand for something that changes or runs (a thread, a queue, a server), or for what the whole interpreter uses (the
+//! tree of loggers, the import system), and their code reaches the tables of their module. Freezing an object that
+//! refers to one would stop what the program needs to go on working; so whatever these modules define refuses, but for
+//! the names that are listed and for classes of exceptions. Modules themselves pass by name: code that says `import threading` and
+//! `threading.Thread` freezes, and gets the module of the interpreter that runs it.
+
+/// What a module of the standard library defines, and why that refuses.
+struct Module {
+    /// The module, and those inside it if it is a package.
+    name: &'static str,
+    /// What in it freezes all the same: names at module level.
+    except: &'static [&'static str],
+    advice: &'static str,
+}
+
+const LOGGING: &str = "logging belongs to the interpreter: keep the logger's name, and call logging.getLogger(name) \
+    through `import logging` where it is used";
+const THREADS: &str = "it coordinates running threads: keep it in immutable.InterpreterLocal, or make it where it is \
+    used, through `import threading`";
+const QUEUES: &str = "a queue changes with every message: use immutable.channel() to pass frozen objects";
+const TASKS: &str = "event loops, tasks and what they wait for belong to the thread that runs them: freeze the function \
+    that makes them, and name the module (`import asyncio`)";
+const EXECUTORS: &str = "executors and futures stand for running work: freeze the function and its arguments instead";
+const PROCESSES: &str = "it stands for a process or for what is shared with one: keep it outside, and start it where it \
+    is used, through `import subprocess` or `import multiprocessing`";
+const CONNECTIONS: &str = "it holds a connection: keep the address, and connect where it is used, through its module";
+const FILES: &str =
+    "it stands for files of this process: keep the path, and open it where it is used, through its module";
+const IMPORTS: &str = "the import system belongs to the interpreter: keep the module's name, and import it where it is \
+    used";
+const WARNINGS: &str = "filters of warnings belong to the interpreter: `import warnings`, and set them where they are \
+    used";
+const CODECS: &str = "codecs and locales belong to the interpreter: keep the name of the encoding or locale";
+const EXITS: &str = "it collects what remains to be done: make it where it is used, in a with statement";
+const SCHEDULES: &str = "its state changes with every event: keep it in immutable.InterpreterLocal";
+const TESTS: &str = "tests and debuggers note what happens: keep them outside, through their module";
+const INTERPRETERS: &str = "it names an interpreter, or something that interpreters share, and passes to others as it is: \
+    keep it outside of frozen objects, or use immutable.channel()";
+const CACHES: &str = "it uses tables that its module fills in: name the module (`import` it) instead of the function";
+
+const fn module(name: &'static str, advice: &'static str) -> Module {
+    Module { name, except: &[], advice }
+}
+
+const fn all_but(name: &'static str, except: &'static [&'static str], advice: &'static str) -> Module {
+    Module { name, except, advice }
+}
+
+const MODULES: &[Module] = &[
+    module("_frozen_importlib", IMPORTS),
+    module("_frozen_importlib_external", IMPORTS),
+    module("_py_warnings", WARNINGS),
+    module("_pyio", FILES),
+    module("asyncio", TASKS),
+    module("bdb", TESTS),
+    module("code", TESTS),
+    all_but("codecs", &["CodecInfo"], CODECS),
+    module("concurrent.futures", EXECUTORS),
+    module("concurrent.interpreters", INTERPRETERS),
+    module("dbm", FILES),
+    module("doctest", TESTS),
+    module("ftplib", CONNECTIONS),
+    all_but("http.client", &["HTTPMessage"], CONNECTIONS),
+    module("http.cookiejar", CONNECTIONS),
+    module("http.server", CONNECTIONS),
+    module("imaplib", CONNECTIONS),
+    all_but("importlib", &["import_module"], IMPORTS),
+    module("linecache", CACHES),
+    module("locale", CODECS),
+    all_but(
+        "logging",
+        &[
+            "BufferingFormatter",
+            "Filter",
+            "Formatter",
+            "LogRecord",
+            "PercentStyle",
+            "StrFormatStyle",
+            "StringTemplateStyle",
+            "getLevelName",
+            "makeLogRecord",
+        ],
+        LOGGING,
+    ),
+    module("mimetypes", CACHES),
+    module("multiprocessing", PROCESSES),
+    module("pdb", TESTS),
+    module("poplib", CONNECTIONS),
+    module("queue", QUEUES),
+    module("sched", SCHEDULES),
+    module("selectors", CONNECTIONS),
+    module("shelve", FILES),
+    module("smtplib", CONNECTIONS),
+    all_but("socket", &["AddressFamily", "AddressInfo", "MsgFlag", "SocketKind"], CONNECTIONS),
+    module("socketserver", CONNECTIONS),
+    all_but(
+        "ssl",
+        &["AlertDescription", "Options", "Purpose", "SSLErrorNumber", "TLSVersion", "VerifyFlags", "VerifyMode"],
+        CONNECTIONS,
+    ),
+    all_but("subprocess", &["CompletedProcess"], PROCESSES),
+    module("tarfile", FILES),
+    module("tempfile", FILES),
+    module("threading", THREADS),
+    module("unittest", TESTS),
+    module("urllib.request", CONNECTIONS),
+    module("warnings", WARNINGS),
+    module("xmlrpc.client", CONNECTIONS),
+    module("xmlrpc.server", CONNECTIONS),
+    module("zipfile", FILES),
+    module("zipimport", IMPORTS),
+];
+
+/// Modules of which only these names refuse.
+const NAMES: &[(&str, &[&str], &str)] = &[
+    ("contextlib", &["AsyncExitStack", "ExitStack", "_BaseExitStack"], EXITS),
+    ("_weakrefset", &["_IterationGuard"], SCHEDULES),
+];
+
+/// Why what `module` defines under `name` cannot be frozen, if so. `name` may be followed by the rest of a qualified name.
+pub fn advice(module: &str, name: &str) -> Option<&'static str> {
+    let name = name.split('.').next()?;
+    let mut package = module;
+    loop {
+        if let Some(entry) = MODULES.iter().find(|entry| entry.name == package) {
+            return (!entry.except.contains(&name)).then_some(entry.advice);
+        }
+        match package.rfind('.') {
+            Some(dot) => package = &package[..dot],
+            None => break,
+        }
+    }
+    let (_, _, advice) = NAMES.iter().find(|(known, names, _)| *known == module && names.contains(&name))?;
+    Some(advice)
+}
