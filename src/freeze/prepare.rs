@@ -23,6 +23,10 @@ const SORTING: &str = "it is being sorted: freeze it when that is done";
 pub const EXPORTED: &str = "something that is not frozen with it could write through a buffer of it: \
     release its memory views first";
 
+/// Why an object refuses whose type is not the one that all interpreters share.
+pub const TWIN: &str = "its C module was imported twice, and the first import made the type that all interpreters share: \
+    freeze objects of that one";
+
 const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, the namespace of sys or builtins): \
     freeze a copy, or refer to the module";
 

@@ -10,7 +10,7 @@ use crate::object::header::{self, FROZEN, Object, PROXY, PyNode};
 use crate::object::memory::{self, OutOfMemory};
 use crate::object::raise::{self, Raised, Value};
 use crate::policy::Refusal;
-use crate::share::interpreter;
+use crate::share::{c_type, interpreter};
 
 /// Freezes everything that `roots` reach, or nothing.
 ///
@@ -23,6 +23,7 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
     // SAFETY: nothing between the search and the last use of the graph runs
     // Python code; references are given up after that.
     unsafe {
+        c_type::settle();
         let state = interpreter::current().ok_or(Raised)?;
         let mut graph = Graph::new(&state.registry, Reach::Freezable);
         let outcome = match find(&mut graph, roots) {
@@ -127,7 +128,8 @@ pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
     }
 }
 
-fn explain(refusal: Refusal) -> &'static str {
+/// What to tell the user of a refusal.
+pub fn explain(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Policy => "its policy is FREEZABLE_NO",
         Refusal::Unregistered => {
