@@ -9,7 +9,7 @@ export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_D
 
 .DEFAULT_GOAL := all
 .PHONY: help all demo test test-core test-lint test-python test-python-debug test-cpython test-cpython-patched \
-        test-leaks valgrind-core stress stress-debug stress-asan stress-tsan \
+        test-leaks type-table valgrind-core stress stress-debug stress-asan stress-tsan \
         bench-instructions stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
         patches-check patches-refresh patches-landing print-python print-stock-python \
         tools-build tools-test tools-develop tools-bench patched
@@ -42,6 +42,9 @@ test-cpython: all stock ## CPython's own suite, patched against stock: reports e
 
 test-cpython-patched: all ## CPython's own suite on the patched build alone
 	@python3 tools/test_cpython.py --patched-only $(ARGS)
+
+type-table: all ## writes TYPES.md: what freezing does to every type that C code of the standard library makes
+	@build/release/python tests/type_table.py > build/types.md && mv build/types.md TYPES.md
 
 test-leaks: all ## every Python test 100 times over: live frozen objects and allocated blocks must come back (ARGS=)
 	@tools/test-python release --leaks=100 $(or $(ARGS),tests)

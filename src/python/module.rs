@@ -178,7 +178,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 9]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -191,6 +191,7 @@ static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
     method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
     testing::METHODS[0],
     testing::METHODS[1],
+    testing::METHODS[2],
     py::PyMethodDef::zeroed(),
 ]);
 
