@@ -10,7 +10,7 @@ export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_D
 
 .DEFAULT_GOAL := all
 .PHONY: help all demo test test-core test-lint test-python test-python-debug test-cpython test-cpython-patched \
-        test-extensions test-wheels test-packages \
+        test-extensions test-wheels test-packages type-table \
         test-leaks valgrind-core stress stress-debug stress-asan stress-tsan \
         bench bench-instructions bench-pyperformance stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
         patches-check patches-refresh patches-landing print-python print-stock-python \
@@ -54,6 +54,9 @@ test-wheels: all ## extension modules from PyPI with frozen data: wheels, and bu
 
 test-packages: all ## objects of much used packages from PyPI, frozen and used (network; ARGS=requests)
 	@build/release/python compatibility/try_packages.py build/release/python build/venv-packages $(ARGS)
+
+type-table: all ## writes TYPES.md: what freezing does to every type that C code of the standard library makes
+	@build/release/python tests/type_table.py > build/types.md && mv build/types.md TYPES.md
 
 test-leaks: all ## every Python test 100 times over: live frozen objects and allocated blocks must come back (ARGS=)
 	@tools/test-python release --leaks=100 $(or $(ARGS),tests)

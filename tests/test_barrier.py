@@ -24,10 +24,14 @@ import struct
 import sys
 import types
 from collections.abc import Callable, Sequence
+from xml.etree.ElementTree import Element, SubElement, fromstring
 
 import pytest
 
 from immutable import MutationError, NotFreezableError, freeze, is_frozen
+
+# Struct.__init__() of a struct that is in use is deprecated, and still writes.
+pytestmark = pytest.mark.filterwarnings("ignore:Re-initialization of Struct:FutureWarning")
 
 HEAT = 100  # calls that surely make an instruction specialise
 
@@ -744,6 +748,53 @@ MAPPING_READS = names("""
     copy fromkeys get items keys values
 """)  # |= raises TypeError for every mappingproxy
 
+ELEMENT_READS = names("""
+    __bool__ __copy__ __deepcopy__ __getitem__ __len__ find findall findtext get items iter iterfind itertext keys
+    makeelement
+""")
+ELEMENT_WRITES = lines("""
+    o.append(Element("new"))
+    o.clear()
+    o.extend([Element("new")])
+    o.insert(0, Element("new"))
+    o.remove(o[0])
+    o.set("x", "2")
+    o.set("new", "2")
+    o.tag = "new"
+    o.text = "new"
+    o.tail = "new"
+    o.attrib = {}
+    o.attrib["x"] = "2"
+    o.attrib.clear()
+    o.__init__("new")
+    o.__init__("new", {"y": "1"})
+    o.__setstate__({"tag": "new", "attrib": {}, "_children": []})
+    o.__setitem__(0, Element("new"))
+    o.__delitem__(0)
+    o[0] = Element("new")
+    o[0:1] = [Element("new"), Element("new")]
+    o[::2] = [Element("new")]
+    o[:] = []
+    del o[0]
+    del o[:]
+    del o[::2]
+    o[0].text = "new"
+    o.find("b").append(Element("new"))
+    SubElement(o, "new")
+""")
+EMPTY_ELEMENT_WRITES = lines("""
+    o.append(Element("new"))
+    o.extend([Element("new")])
+    o.insert(0, Element("new"))
+    o.set("new", "2")
+    o.attrib = {"y": "1"}
+    o.attrib["y"] = "1"
+    o[:] = [Element("new")]
+    SubElement(o, "new")
+""")
+
+STRUCT_READS = names("iter_unpack pack pack_into unpack unpack_from")
+
 SUBJECTS = {
     "list": Subject(always(lambda: [3, 1, 2]), LIST_WRITES, LIST_READS),
     "empty list": Subject(always(list), EMPTY_LIST_WRITES),
@@ -1034,6 +1085,11 @@ SUBJECTS = {
             count index
         """),
     ),
+    "Element": Subject(
+        always(lambda: fromstring("<a x='1'>one<b>two</b>three<c/></a>")), ELEMENT_WRITES, ELEMENT_READS
+    ),
+    "empty Element": Subject(always(lambda: Element("a")), EMPTY_ELEMENT_WRITES),
+    "Struct": Subject(always(lambda: struct.Struct("<h")), lines('o.__init__("<i")'), STRUCT_READS),
     # Every method of these returns a new object.
     **{
         repr(value): Subject(always(lambda value=value: value), reads=frozenset(dir(type(value))))
@@ -1049,7 +1105,9 @@ def sibling(instance):
     return type("Sibling", (type(instance),), {})
 
 
-NAMES_OF_STATEMENTS = ("Base", "OtherMetaclass", "closes_over", "collections", "io", "sibling", "sys", "types")
+NAMES_OF_STATEMENTS = (
+    "Base Element OtherMetaclass SubElement closes_over collections io sibling sys types".split()
+)
 ENVIRONMENT = {name: globals()[name] for name in NAMES_OF_STATEMENTS}
 
 
@@ -1121,6 +1179,10 @@ class Snapshot:
                 return "released", []
         if isinstance(value, types.ModuleType):
             return value.__name__, []
+        if isinstance(value, Element):
+            return (value.tag, value.text, value.tail), [value.attrib, *value] if value.attrib else [*value]
+        if isinstance(value, struct.Struct):
+            return (value.format, value.size), []
         shown, parts = "", []
         if isinstance(value, dict | frozendict | types.MappingProxyType):  # noqa: F821
             parts += itertools.chain.from_iterable(value.items())

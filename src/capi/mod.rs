@@ -17,7 +17,8 @@ use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::Policy;
-use crate::share::{self, interpreter};
+use crate::python::static_type::_PyImmutable_InitTypes;
+use crate::share::{self, c_type, interpreter};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -145,6 +146,56 @@ pub unsafe extern "C" fn _PyImmutable_LoadExtension(name: Object, path: Object) 
     }
 }
 
+/// `_PyImmutable_BeginSharing`
+///
+/// # Safety
+/// As [`c_type::begin_sharing`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_BeginSharing() {
+    // SAFETY: the caller's.
+    unsafe { c_type::begin_sharing() }
+}
+
+/// `_PyImmutable_TakeType`
+///
+/// # Safety
+/// As [`c_type::take`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_TakeType(spec: *const ffi::PyType_Spec, module: Object) -> Object {
+    // SAFETY: the caller's; a spec has a name.
+    unsafe { c_type::take(CStr::from_ptr((*spec).name), module) }
+}
+
+/// `_PyImmutable_OfferType`
+///
+/// # Safety
+/// As [`c_type::offer`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_OfferType(_: *const ffi::PyType_Spec, ty: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe { c_type::offer(ty.cast()) }
+}
+
+/// `_PyImmutable_ModuleOf`
+///
+/// # Safety
+/// As [`c_type::module_of`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_ModuleOf(ty: Type, may_import: c_int) -> Object {
+    // SAFETY: the caller's.
+    unsafe { c_type::module_of(ty, may_import != 0) }
+}
+
+/// `_PyImmutable_ForgetModule`
+///
+/// # Safety
+/// As [`c_type::forget_module`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_ForgetModule(module: Object) {
+    // SAFETY: the caller's.
+    unsafe { c_type::forget_module(module) }
+}
+
 /// `_PyImmutable_GetSubclasses`
 ///
 /// # Safety
@@ -243,12 +294,24 @@ pub unsafe extern "C" fn _PyImmutable_Share(
     unsafe {
         match share::transfer::is_shared(op) {
             Ok(true) => {
-                *receive = Some(ffi::imm_receive);
+                *receive = Some(receive_object);
                 1
             }
             Ok(false) => 0,
             Err(Raised) => -1,
         }
+    }
+}
+
+/// The receiving end of a frozen object that is passed by reference.
+unsafe extern "C" fn receive_object(data: *mut ffi::_xidata) -> Object {
+    // SAFETY: called by CPython with a GIL held, and data that holds an object. The object may be of a type of the
+    // runtime, or contain such, and this interpreter may not have imported `_immutable`.
+    unsafe {
+        if _PyImmutable_InitTypes() != 0 || c_type::link().is_err() {
+            return std::ptr::null_mut();
+        }
+        ffi::imm_receive(data)
     }
 }
 

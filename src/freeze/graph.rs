@@ -24,7 +24,7 @@ use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Ob
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::Raised;
 use crate::policy::{self, Refusal, Registry, Treatment};
-use crate::share::{module, string};
+use crate::share::{c_type, module, string};
 
 // SAFETY: objects that are not statically allocated are 8-byte aligned at
 // least; static ones are immortal, and never entered.
@@ -170,8 +170,18 @@ impl<'a> Graph<'a> {
         }
         self.kinds.try_reserve(1)?;
         // SAFETY: the type of a live object.
-        let kind =
-            unsafe { Kind { treatment: policy::treatment(self.registry, ty), preparation: Preparation::of(ty) } };
+        let kind = unsafe {
+            let treatment = policy::treatment(self.registry, ty);
+            let base = header::solid_c_base(ty);
+            let treatment = match treatment {
+                Treatment::Leaf | Treatment::Container if c_type::is_twin(base) => {
+                    Treatment::Refused(Refusal::Stateful(prepare::TWIN))
+                }
+                other => other,
+            };
+            c_type::need(base);
+            Kind { treatment, preparation: Preparation::of(ty) }
+        };
         self.kinds.insert(ty, kind);
         Ok(kind)
     }

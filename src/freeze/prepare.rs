@@ -27,6 +27,10 @@ pub const EXPORTED: &str = "something that is not frozen with it could write thr
 
 const RAISED: &str = "it has a traceback, which holds running code: freeze error.with_traceback(None)";
 
+/// Why an object refuses whose type is not the one that all interpreters share.
+pub const TWIN: &str = "its C module was imported twice, and the first import made the type that all interpreters share: \
+    freeze objects of that one";
+
 const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, the namespace of sys or builtins): \
     freeze a copy, or refer to the module";
 

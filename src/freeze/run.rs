@@ -12,7 +12,7 @@ use crate::object::header::{self, FROZEN, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory};
 use crate::object::raise::{self, Raised, Value};
 use crate::policy::Refusal;
-use crate::share::interpreter;
+use crate::share::{c_type, interpreter};
 
 /// Freezes everything that `roots` reach, or nothing.
 ///
@@ -25,6 +25,7 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
     // SAFETY: nothing between the search and the last use of the graph runs
     // Python code; references are given up after that.
     unsafe {
+        c_type::settle();
         let state = interpreter::current().ok_or(Raised)?;
         let mut graph = Graph::new(&state.registry, Reach::Freezable);
         let outcome = match find(&mut graph, roots) {

@@ -82,6 +82,12 @@ imm_size(PyObject *op)
     return _PyType_PreHeaderSize(Py_TYPE(op)) + (size_t)Py_TYPE(op)->tp_basicsize;
 }
 
+const void *
+imm_module_token(PyObject *module)
+{
+    return ((PyModuleObject *)module)->md_token;
+}
+
 /* _PyXIData_t holds a reference of its own: what is received needs another. */
 PyObject *
 imm_receive(_PyXIData_t *data)
@@ -252,6 +258,18 @@ imm_own_table(PyDictObject *dict)
     other->ma_values = values;
     Py_DECREF(combined);
     return 0;
+}
+
+PyObject *
+imm_zone_of_time(PyObject *time)
+{
+    return _PyDateTime_HAS_TZINFO(time) ? ((PyDateTime_Time *)time)->tzinfo : NULL;
+}
+
+PyObject *
+imm_zone_of_datetime(PyObject *datetime)
+{
+    return _PyDateTime_HAS_TZINFO(datetime) ? ((PyDateTime_DateTime *)datetime)->tzinfo : NULL;
 }
 
 PyDictUnicodeEntry *

@@ -7,6 +7,7 @@
 #  define Py_BUILD_CORE_MODULE 1
 #endif
 #include <Python.h>
+#include <datetime.h>
 #include "pycore_code.h"
 #include "pycore_descrobject.h"
 #include "pycore_dict.h"
@@ -43,6 +44,10 @@ int imm_allocator_is_shared(void);
 /* The bytes that a frozen op takes: what sys.getsizeof() tells where its type says
  * so in C, else its own block. No Python code runs; an exception may be lost. */
 size_t imm_size(PyObject *op);
+
+/* What tells whether a module is the one that a C type was made for, or the
+ * same of another interpreter. */
+const void *imm_module_token(PyObject *module);
 
 /* The receiving end of a frozen object that is passed by reference. */
 PyObject *imm_receive(struct _xidata *data);
@@ -96,6 +101,12 @@ PyObject **imm_dict_slot(PyObject *obj);
 
 /* The inline values of obj, or NULL if obj has none that are valid. */
 PyDictValues *imm_inline_values(PyObject *obj);
+
+/* The time zone of a datetime.time, or of a datetime.datetime; NULL if it has
+ * none. Borrowed. */
+PyObject *imm_zone_of_time(PyObject *time);
+PyObject *imm_zone_of_datetime(PyObject *datetime);
+
 PyDictUnicodeEntry *imm_unicode_entries(PyDictKeysObject *keys);
 PyDictKeyEntry *imm_general_entries(PyDictKeysObject *keys);
 

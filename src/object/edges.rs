@@ -12,6 +12,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::ffi;
 use super::header::{self, FROZEN, Object, Type, VISITED};
@@ -230,7 +231,48 @@ unsafe fn unreported<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
             let descr = op.cast::<ffi::PyDescrObject>();
             some((*descr).d_name);
             some((*descr).d_qualname);
+        } else if let Some(temporal) = Temporal::of(ty) {
+            match temporal {
+                Temporal::Time => some(ffi::imm_zone_of_time(op)),
+                Temporal::DateTime => some(ffi::imm_zone_of_datetime(op)),
+                Temporal::TimeZone => slots(op.add(1).cast(), 2, &mut some), // offset, name
+            }
         }
+    }
+}
+
+/// The types of `datetime` that refer to something. They have no collector header, and thus no `tp_traverse`.
+#[derive(Clone, Copy)]
+pub enum Temporal {
+    /// `datetime.time`
+    Time,
+    /// `datetime.datetime`
+    DateTime,
+    /// `datetime.timezone`
+    TimeZone,
+}
+
+/// The three types, once their names were seen. They are static, and so the same in every interpreter.
+static TEMPORAL: [AtomicPtr<ffi::PyTypeObject>; 3] = [const { AtomicPtr::new(ptr::null_mut()) }; 3];
+
+impl Temporal {
+    /// Notes the type `ty`. Its instances have edges from then on, so this comes before any of them is frozen.
+    pub fn note(self, ty: Type) {
+        // Relaxed: whoever meets a frozen instance was handed it after this.
+        TEMPORAL[self as usize].store(ty, Ordering::Relaxed);
+    }
+
+    /// Which of the types `ty` is, or derives from.
+    ///
+    /// # Safety
+    /// `ty` is a live type.
+    #[inline]
+    unsafe fn of(ty: Type) -> Option<Self> {
+        // SAFETY: the caller's.
+        let base = unsafe { header::solid_c_base(ty) };
+        [Self::Time, Self::DateTime, Self::TimeZone]
+            .into_iter()
+            .find(|temporal| TEMPORAL[*temporal as usize].load(Ordering::Relaxed) == base)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::ffi::CStr;
 
+use super::standard_library::STANDARD_LIBRARY;
+use crate::object::edges::Temporal;
 use crate::object::ffi;
-use crate::object::header::Type;
+use crate::object::header::{self, Type};
 
 /// What kind of state the instances of a C type hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,39 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"_asyncio.Task", Nature::Stateful(RUNNING)),
 ];
 
+/// Types of `datetime` with references that only their layout tells.
+const TEMPORAL: &[(&CStr, Temporal)] = &[
+    (c"datetime.time", Temporal::Time),
+    (c"datetime.datetime", Temporal::DateTime),
+    (c"datetime.timezone", Temporal::TimeZone),
+];
+
+/// True for the types of C modules that all interpreters share (`share::c_type`): their instances can be frozen.
+pub fn is_shared_by_name(name: &CStr) -> bool {
+    matches!(by_name(name), Some(Nature::Leaf | Nature::Container))
+}
+
+fn by_name(name: &CStr) -> Option<Nature> {
+    BY_NAME.iter().chain(STANDARD_LIBRARY).find(|(known, _)| *known == name).map(|(_, nature)| *nature)
+}
+
+/// True for the types of `PyStructSequence_NewType`, whose items, hidden ones too, nothing changes.
+unsafe fn is_record(base: Type) -> bool {
+    // SAFETY: the caller's: a live type. Its dict, of a heap type, has strings for keys; an error is none of the caller's.
+    unsafe {
+        (*base).tp_base == &raw mut ffi::PyTuple_Type
+            && (*base).tp_dictoffset == 0
+            && !(*base).tp_dict.is_null()
+            && match ffi::PyDict_ContainsString((*base).tp_dict, c"n_unnamed_fields".as_ptr()) {
+                -1 => {
+                    ffi::PyErr_Clear();
+                    false
+                }
+                found => found == 1,
+            }
+    }
+}
+
 /// What is known of the C type `base`.
 ///
 /// # Safety
@@ -129,8 +164,18 @@ pub unsafe fn nature(base: Type) -> Nature {
     // plain fields.
     unsafe {
         let name = CStr::from_ptr((*base).tp_name);
-        if let Some((_, nature)) = BY_NAME.iter().find(|(known, _)| *known == name) {
-            return *nature;
+        if let Some((_, temporal)) = TEMPORAL.iter().find(|(known, _)| *known == name) {
+            if header::has_feature(base, ffi::Py_TPFLAGS_HEAPTYPE) {
+                return Nature::Unknown;
+            }
+            temporal.note(base);
+            return Nature::Container;
+        }
+        if let Some(nature) = by_name(name) {
+            return nature;
+        }
+        if is_record(base) {
+            return Nature::Container;
         }
         if (*base).tp_flags & std::ffi::c_ulong::from(ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) != 0 {
             return Nature::Container;

@@ -7,8 +7,9 @@
 mod builtin;
 mod registry;
 mod stateful;
+mod standard_library;
 
-pub use builtin::Nature;
+pub use builtin::{Nature, is_shared_by_name};
 pub use registry::Registry;
 
 use crate::object::ffi;

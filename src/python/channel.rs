@@ -419,7 +419,10 @@ unsafe extern "C" fn recv(op: Object, values: *const Object, positional: isize, 
             return ptr::null_mut();
         };
         let received = receiver(op).recv(deadline, &mut Released::new());
-        or_null(received.map(Reference::into_raw).map_err(|error| raise_recv_error(error)))
+        match received {
+            Ok(message) => message.into_object(),
+            Err(error) => or_null(Err(raise_recv_error(error))),
+        }
     }
 }
 
@@ -435,7 +438,7 @@ unsafe extern "C" fn try_recv(op: Object, values: *const Object, n: isize) -> Ob
             return ptr::null_mut();
         }
         match receiver(op).try_recv() {
-            Ok(message) => message.into_raw(),
+            Ok(message) => message.into_object(),
             Err(TryRecvError::Closed) => {
                 raise_closed_for_receiving();
                 ptr::null_mut()
@@ -470,7 +473,7 @@ unsafe extern "C" fn next(op: Object) -> Object {
     // SAFETY: tp_iternext: null without an exception is the end.
     unsafe {
         match receiver(op).recv(None, &mut Released::new()) {
-            Ok(message) => message.into_raw(),
+            Ok(message) => message.into_object(),
             Err(RecvError::Closed) => ptr::null_mut(),
             Err(error) => or_null(Err(raise_recv_error(error))),
         }
@@ -577,9 +580,14 @@ unsafe fn select_from(arguments: Arguments) -> Result<Object, Raised> {
         let result = raise::unless_null(ffi::PyTuple_New(2))?;
         match channel::select(&receivers, deadline, &mut Released::new()) {
             Ok((number, message)) => {
+                let message = message.into_object();
+                if message.is_null() {
+                    ffi::Py_DecRef(result);
+                    return Err(Raised);
+                }
                 ffi::Py_IncRef(given[number]);
                 ffi::PyTuple_SetItem(result, 0, given[number]);
-                ffi::PyTuple_SetItem(result, 1, message.into_raw());
+                ffi::PyTuple_SetItem(result, 1, message);
                 Ok(result)
             }
             Err(error) => {

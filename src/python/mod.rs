@@ -9,7 +9,7 @@ mod extension;
 mod interpreter_local;
 mod module;
 mod shared_field;
-mod static_type;
+pub mod static_type;
 mod testing;
 
 pub use module::PyInit__immutable;

@@ -185,7 +185,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 12]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 13]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -202,6 +202,7 @@ static METHODS: Shared<[py::PyMethodDef; 12]> = Shared([
     testing::METHODS[0],
     testing::METHODS[1],
     testing::METHODS[2],
+    testing::METHODS[3],
     py::PyMethodDef::zeroed(),
 ]);
 

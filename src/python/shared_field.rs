@@ -62,7 +62,7 @@ unsafe extern "C" fn new(ty: Type, args: Object, kwargs: Object) -> Object {
 
 unsafe extern "C" fn get(op: Object, _: Object) -> Object {
     // SAFETY: METH_NOARGS.
-    unsafe { field(op).get().into_raw() }
+    unsafe { field(op).get().into_object() }
 }
 
 unsafe extern "C" fn set(op: Object, value: Object) -> Object {
@@ -82,7 +82,7 @@ unsafe extern "C" fn swap(op: Object, value: Object) -> Object {
     // SAFETY: METH_O.
     unsafe {
         match Reference::new(value, c"SharedField.swap()") {
-            Ok(value) => field(op).swap(value).into_raw(),
+            Ok(value) => field(op).swap(value).into_object(),
             Err(_) => ptr::null_mut(),
         }
     }

@@ -9,6 +9,7 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::c_type::Extensions;
 use super::class::Subclasses;
 use super::code::Codes;
 use super::local::Locals;
@@ -38,6 +39,8 @@ pub struct Interpreter {
     pub proxies: Proxies,
     /// Parts of frozen objects, which are this interpreter's own.
     pub parts: Parts,
+    /// C modules whose types all interpreters share.
+    pub extensions: Extensions,
     /// Values of `InterpreterLocal` objects.
     pub locals: Locals,
     /// `immutable.MutationError`, owned; null until the module is initialised.
@@ -190,6 +193,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             subclasses: Subclasses::default(),
             proxies: Proxies::default(),
             parts: Parts::default(),
+            extensions: Extensions::default(),
             locals: Locals::default(),
             mutation_error: ptr::null_mut(),
             not_freezable_error: ptr::null_mut(),
@@ -224,7 +228,9 @@ unsafe extern "C" fn release(capsule: Object) {
         state.parts.clear();
         state.locals.clear();
         state.registry.clear();
-        state.proxies.orphan();
+        state.proxies.orphan(|op| state.extensions.holds(op));
+        // Last, since what is released here may be of a type that they define.
+        state.extensions.clear();
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);
         ffi::Py_DecRef(state.channel_closed);

@@ -3,6 +3,8 @@
 //!
 //! [`channel`] and [`field`] hold messages and values of any kind, and know nothing of CPython.
 
+#[cfg(feature = "cpython")]
+pub mod c_type;
 pub mod channel;
 #[cfg(feature = "cpython")]
 pub mod class;

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
-use super::transfer;
+use super::{c_type, transfer};
 use crate::freeze::run;
 use crate::lifetime::{count, references};
 use crate::object::ffi;
@@ -47,6 +47,21 @@ impl Reference {
         let op = self.0;
         std::mem::forget(self);
         op
+    }
+
+    /// The object, for Python code of the running interpreter, or null with an exception: what it contains needs a
+    /// module that cannot be imported here. The reference is the caller's.
+    ///
+    /// # Safety
+    /// The caller holds a GIL. Python code may run.
+    #[inline]
+    #[must_use]
+    pub unsafe fn into_object(self) -> Object {
+        // SAFETY: the caller's.
+        match unsafe { c_type::link() } {
+            Ok(()) => self.into_raw(),
+            Err(Raised) => std::ptr::null_mut(),
+        }
     }
 
     /// The object, borrowed.

@@ -25,13 +25,17 @@ pub unsafe fn is_shared(op: Object) -> Result<bool, Raised> {
     }
 }
 
-/// True for what is frozen, but for the static objects of CPython, which every interpreter has anyway.
+/// True for what is frozen, but for the static objects of builtin types, which CPython passes itself, or does not. Of
+/// those of modules, such as `datetime.UTC`, it knows nothing.
 ///
 /// # Safety
 /// `op` is alive.
 pub unsafe fn passes(op: Object) -> bool {
-    // SAFETY: the caller's.
-    unsafe { header::flags(op) & (FROZEN | STATIC) == FROZEN }
+    // SAFETY: the caller's; a type has a name.
+    unsafe {
+        let flags = header::flags(op);
+        flags & FROZEN != 0 && (flags & STATIC == 0 || header::type_name(header::type_of(op)).contains('.'))
+    }
 }
 
 /// Raises RuntimeError unless memory that one interpreter allocated may be released by another.
