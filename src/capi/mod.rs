@@ -5,18 +5,20 @@
 //! which is what a count at stake asks for; freezing catches it first and
 //! raises SystemError).
 
+mod operation;
+
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
 use crate::foreign;
-use crate::freeze::run;
-use crate::lifetime::{references, release, weak};
+use crate::freeze::run::{self, Terms};
+use crate::lifetime::{references, release, site, weak};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
-use crate::policy::Policy;
+use crate::policy::{Policy, Scope};
 use crate::python::static_type::_PyImmutable_InitTypes;
 use crate::share::{self, c_type, interpreter};
 
@@ -353,8 +355,16 @@ pub unsafe extern "C" fn PyErr_WriteToImmutable(op: Object) -> c_int {
             } else {
                 ("", header::type_name(ty), " object")
             };
-            let message = format_args!("cannot modify frozen {before}'{name}'{behind}");
-            raise::with_attributes(error, message, &[(c"obj", Value::Object(op))]);
+            let texts = operation::describe().and_then(|during| Ok((during, site::describe(op)?)));
+            match texts {
+                Ok((during, place)) => {
+                    let message = format_args!("cannot modify frozen {before}'{name}'{behind}{during}{place}");
+                    raise::with_attributes(error, message, &[(c"obj", Value::Object(op))]);
+                }
+                Err(error) => {
+                    raise::no_memory(error);
+                }
+            }
         }
         -1
     }
@@ -371,22 +381,30 @@ pub unsafe extern "C" fn PyImmutable_Freeze(objects: *const Object, n: isize) ->
     }
     // SAFETY: the caller's.
     let roots = unsafe { slice::from_raw_parts(objects, n.unsigned_abs()) };
+    // SAFETY: the caller's.
+    if unsafe { freeze(roots, Terms::NONE) }.is_ok() { 0 } else { -1 }
+}
+
+/// Freezes, and turns a panic into SystemError.
+///
+/// # Errors
+/// As [`run::freeze`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
     // SAFETY: the caller's. A panic leaves marks behind, which is a defect of
     // the core that the message reports; no count is touched before the commit.
-    match catch_unwind(AssertUnwindSafe(|| unsafe { run::freeze(roots) })) {
-        Ok(Ok(())) => 0,
-        Ok(Err(Raised)) => -1,
-        Err(_) => {
-            // SAFETY: a GIL is held.
-            unsafe {
-                ffi::PyErr_SetString(
-                    ffi::PyExc_SystemError,
-                    c"the immutable runtime failed inside freeze(): see the message on stderr".as_ptr(),
-                );
-            }
-            -1
+    catch_unwind(AssertUnwindSafe(|| unsafe { run::freeze(roots, terms) })).unwrap_or_else(|_| {
+        // SAFETY: a GIL is held.
+        unsafe {
+            ffi::PyErr_SetString(
+                ffi::PyExc_SystemError,
+                c"the immutable runtime failed inside freeze(): see the message on stderr".as_ptr(),
+            );
         }
-    }
+        Err(Raised)
+    })
 }
 
 /// `PyImmutable_IsFrozen`
@@ -419,7 +437,7 @@ pub unsafe extern "C" fn PyImmutable_RegisterFreezable(ty: Type, policy: c_int) 
         let Some(state) = interpreter::current() else {
             return -1;
         };
-        match state.registry.register(ty, policy) {
+        match state.registry.set(ty.cast(), policy, Scope::Instances) {
             Ok(()) => 0,
             Err(Raised) => -1,
         }
@@ -437,7 +455,14 @@ pub unsafe extern "C" fn PyImmutable_RegisterShallowImmutable(ty: Type) -> c_int
         let Some(state) = interpreter::current() else {
             return -1;
         };
-        match state.registry.register_shallow_immutable(ty) {
+        if header::is_python_class(ty) {
+            ffi::PyErr_SetString(
+                ffi::PyExc_TypeError,
+                c"only a type made in C can be a shallow immutable: register a class with register_freezable()".as_ptr(),
+            );
+            return -1;
+        }
+        match state.registry.set_shallow_immutable(ty) {
             Ok(()) => 0,
             Err(Raised) => -1,
         }
@@ -508,7 +533,7 @@ pub unsafe extern "C" fn _PyImmutable_InstanceDict(op: Object) -> Object {
             }
         }
         let root = [dict];
-        if run::freeze(&root).is_err() {
+        if run::freeze(&root, Terms::NONE).is_err() {
             ffi::Py_DecRef(dict);
             return std::ptr::null_mut();
         }

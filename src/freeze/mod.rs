@@ -11,12 +11,16 @@ pub mod explore;
 pub mod graph;
 pub mod heap;
 #[cfg(feature = "cpython")]
+pub mod isolation;
+#[cfg(feature = "cpython")]
 pub mod parts;
 #[cfg(feature = "cpython")]
 pub mod path;
 pub mod plan;
 #[cfg(feature = "cpython")]
 pub mod prepare;
+#[cfg(feature = "cpython")]
+pub mod report;
 #[cfg(feature = "cpython")]
 pub mod run;
 #[cfg(feature = "cpython")]

@@ -117,11 +117,12 @@ unsafe extern "C" fn treatment(_: Object, ty: Object) -> Object {
         let Some(state) = interpreter::current() else {
             return ptr::null_mut();
         };
-        let (treatment, reason) = match policy::treatment(&state.registry, ty as Type) {
+        let decision = policy::for_instances(&state.registry, &state.names, ty as Type);
+        let (treatment, reason) = match decision.treatment {
+            Treatment::Refused(refusal) => (c"refused", Some(refusal.reason())),
+            _ if decision.explicit => (c"explicit", None),
             Treatment::Leaf | Treatment::Container | Treatment::Function => (c"freezable", None),
-            Treatment::Explicit => (c"explicit", None),
             Treatment::Proxy => (c"proxy", None),
-            Treatment::Refused(refusal) => (c"refused", Some(run::explain(refusal))),
         };
         ffi::Py_BuildValue(c"(sN)".as_ptr(), treatment.as_ptr(), text_or_none(reason))
     }

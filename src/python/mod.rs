@@ -6,6 +6,7 @@
 
 mod channel;
 mod extension;
+mod freezability;
 mod interpreter_local;
 mod module;
 mod shared_field;

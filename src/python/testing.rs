@@ -8,7 +8,7 @@ use pyo3::ffi as py;
 
 use super::module::method;
 use crate::freeze::run;
-use crate::lifetime::count;
+use crate::lifetime::{count, site};
 use crate::object::fault;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -58,12 +58,18 @@ Returns (policy, reason, made_in_c, one_for_all). The policy is 'frozen', 'proxy
 tells whether C code made the type, and one_for_all whether all interpreters
 share it.";
 
+const TRACED_OBJECTS_DOC: &CStr = c"_traced_objects()
+--
+
+For tests: return how many objects -X immutable_trace remembers the place of.";
+
 /// The functions, for the method table of the module.
-pub const METHODS: [py::PyMethodDef; 4] = [
+pub const METHODS: [py::PyMethodDef; 5] = [
     method(c"_fail_allocations", fail_allocations as *const c_void, py::METH_FASTCALL, FAIL_ALLOCATIONS_DOC),
     method(c"_set_reference_count", set_reference_count as *const c_void, py::METH_FASTCALL, SET_REFERENCE_COUNT_DOC),
     method(c"_header_walk_seconds", header_walk_seconds as *const c_void, py::METH_O, HEADER_WALK_SECONDS_DOC),
     method(c"_policy_of_type", policy_of_type as *const c_void, py::METH_O, POLICY_OF_TYPE_DOC),
+    method(c"_traced_objects", traced_objects as *const c_void, py::METH_NOARGS, TRACED_OBJECTS_DOC),
 ];
 
 /// The `index`-th of `n` arguments as a number of at least zero; `None` with an exception.
@@ -77,6 +83,11 @@ unsafe fn number(args: *const Object, n: isize, index: isize) -> Option<usize> {
         let number = ffi::PyLong_AsSize_t(*args.offset(index));
         ffi::PyErr_Occurred().is_null().then_some(number)
     }
+}
+
+unsafe extern "C" fn traced_objects(_: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS.
+    unsafe { ffi::PyLong_FromSize_t(site::count()) }
 }
 
 unsafe extern "C" fn fail_allocations(_: Object, args: *const Object, n: isize) -> Object {
@@ -140,12 +151,12 @@ unsafe extern "C" fn policy_of_type(_: Object, ty: Object) -> Object {
         let Some(state) = interpreter::current() else {
             return ptr::null_mut();
         };
-        let treatment = policy::treatment(&state.registry, ty);
-        let (name, reason) = match treatment {
+        let decision = policy::for_instances(&state.registry, &state.names, ty);
+        let (name, reason) = match decision.treatment {
+            Treatment::Refused(refusal) => ("refused", Some(refusal.reason())),
+            _ if decision.explicit => ("explicit", None),
             Treatment::Leaf | Treatment::Container | Treatment::Function => ("frozen", None),
             Treatment::Proxy => ("proxy", None),
-            Treatment::Explicit => ("explicit", None),
-            Treatment::Refused(refusal) => ("refused", Some(run::explain(refusal))),
         };
         let is_static = !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE);
         let parts = [
