@@ -19,6 +19,7 @@ SURFACE = {
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
     "ChannelClosed",
+    "ImmutableModule",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -31,6 +32,8 @@ SURFACE = {
     "isfrozen",
     "register_freezable",
     "select",
+    "share_module",
+    "thaw",
 }
 
 

@@ -6,6 +6,7 @@ from _immutable import (
     FREEZABLE_PROXY,
     FREEZABLE_YES,
     ChannelClosed,
+    ImmutableModule,
     InterpreterLocal,
     MutationError,
     NotFreezableError,
@@ -20,6 +21,9 @@ from _immutable import (
     select,
 )
 
+from ._modules import share_module
+from ._thaw import thaw
+
 isfrozen = is_frozen
 
 __all__ = [
@@ -28,6 +32,7 @@ __all__ = [
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
     "ChannelClosed",
+    "ImmutableModule",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -40,4 +45,6 @@ __all__ = [
     "isfrozen",
     "register_freezable",
     "select",
+    "share_module",
+    "thaw",
 ]

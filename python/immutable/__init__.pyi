@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, Final, Self, final, overload
 
 __all__ = [
@@ -7,6 +8,7 @@ __all__ = [
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
     "ChannelClosed",
+    "ImmutableModule",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -19,6 +21,8 @@ __all__ = [
     "isfrozen",
     "register_freezable",
     "select",
+    "share_module",
+    "thaw",
 ]
 
 FREEZABLE_YES: Final[int]
@@ -33,6 +37,9 @@ class NotFreezableError(TypeError):
     obj: Any
     path: str
     reason: str
+
+@final
+class ImmutableModule(ModuleType): ...
 
 class InterpreterLocal[T]:
     @overload
@@ -90,4 +97,6 @@ def freeze[T](obj: T, /, *objs: object) -> T: ...
 def is_frozen(obj: object, /) -> bool: ...
 def isfrozen(obj: object, /) -> bool: ...
 def register_freezable[T: type](type: T, policy: int = ...) -> T: ...
+def share_module[T: ModuleType](module: T, /) -> T: ...
+def thaw[T](obj: T, /) -> T: ...
 def _stats() -> dict[str, int]: ...

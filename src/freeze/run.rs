@@ -24,7 +24,14 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
     // Python code; references are given up after that.
     unsafe {
         let state = interpreter::current().ok_or(Raised)?;
-        let mut graph = Graph::new(&state.registry, Reach::Freezable);
+        complete(Graph::new(&state.registry, Reach::Freezable), roots)
+    }
+}
+
+/// From the search to the end of the graph.
+unsafe fn complete(mut graph: Graph<'_>, roots: &[Object]) -> Result<(), Raised> {
+    // SAFETY: as `freeze`.
+    unsafe {
         let outcome = match find(&mut graph, roots) {
             Ok(plan) => {
                 commit(&mut graph, plan);
@@ -36,6 +43,23 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
         };
         end(graph);
         outcome
+    }
+}
+
+/// Freezes a module as a whole, whatever its policy, with everything that it reaches, or nothing.
+///
+/// # Errors
+/// As [`freeze`].
+///
+/// # Safety
+/// As [`freeze`]; `module` is a module that is not frozen.
+pub unsafe fn freeze_whole_module(module: Object) -> Result<(), Raised> {
+    // SAFETY: as `freeze`.
+    unsafe {
+        let state = interpreter::current().ok_or(Raised)?;
+        let mut graph = Graph::new(&state.registry, Reach::Freezable);
+        graph.freeze_whole(module);
+        complete(graph, &[module])
     }
 }
 

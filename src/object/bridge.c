@@ -104,8 +104,14 @@ PyObject *const imm_name_annotate_func = &_Py_ID(__annotate_func__);
 PyObject *const imm_name_annotations_cache = &_Py_ID(__annotations_cache__);
 PyObject *const imm_name_name = &_Py_ID(__name__);
 PyObject *const imm_name_package = &_Py_ID(__package__);
+PyObject *const imm_name_builtins = &_Py_ID(__builtins__);
+PyObject *const imm_name_loader = &_Py_ID(__loader__);
+PyObject *const imm_name_spec = &_Py_ID(__spec__);
+PyObject *const imm_name_module = &_Py_ID(__module__);
 
 const int imm_op_load_global = LOAD_GLOBAL;
+const int imm_op_load_attr = LOAD_ATTR;
+const int imm_op_cache = CACHE;
 const int imm_op_load_name = LOAD_NAME;
 const int imm_op_delete_global = DELETE_GLOBAL;
 const int imm_op_load_from_dict_or_globals = LOAD_FROM_DICT_OR_GLOBALS;

@@ -77,6 +77,11 @@ pub unsafe fn treatment(registry: &Registry, ty: Type) -> Treatment {
                 Policy::Proxy => Treatment::Proxy,
             };
         }
+        if header::is_python_class(ty)
+            && let Some(advice) = builtin::advice(ty)
+        {
+            return Treatment::Refused(Refusal::Stateful(advice));
+        }
         let base = header::solid_c_base(ty);
         match builtin::nature(base) {
             Nature::Leaf if ty == base && !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE) => Treatment::Leaf,

@@ -7,6 +7,7 @@
 mod channel;
 mod interpreter_local;
 mod module;
+mod modules;
 mod shared_field;
 mod static_type;
 mod testing;

@@ -5,7 +5,7 @@ use std::ptr;
 
 use pyo3::ffi as py;
 
-use super::{channel, static_type, testing};
+use super::{channel, modules, static_type, testing};
 use crate::capi;
 use crate::freeze::run;
 use crate::lifetime::{record, release};
@@ -178,7 +178,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 12]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -189,6 +189,10 @@ static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
     ),
     method(c"_stats", stats as *const c_void, py::METH_NOARGS, STATS_DOC),
     method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
+    modules::METHODS[0],
+    modules::METHODS[1],
+    modules::METHODS[2],
+    modules::METHODS[3],
     testing::METHODS[0],
     testing::METHODS[1],
     py::PyMethodDef::zeroed(),
@@ -204,6 +208,10 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
         let Some(state) = interpreter::current() else {
             return -1;
         };
+        // `sys.mut_modules` is there as soon as this module is.
+        if state.modules.table().is_err() {
+            return -1;
+        }
         let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0
             && ffi::PyModule_AddObjectRef(module, c"NotFreezableError".as_ptr(), state.not_freezable_error) == 0
             && ffi::PyModule_AddObjectRef(module, c"ChannelClosed".as_ptr(), state.channel_closed) == 0

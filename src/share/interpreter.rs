@@ -9,10 +9,11 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
 use super::local::Locals;
-use super::module::Proxies;
+use super::module::{Modules, Proxies};
 use super::view::Views;
 use crate::lifetime::weak;
 use crate::object::ffi;
@@ -31,6 +32,10 @@ pub struct Interpreter {
     pub views: Views,
     /// Copies of frozen code that functions were made from here.
     pub codes: Codes,
+    /// What is called here for functions of C modules that others have frozen.
+    pub counterparts: Counterparts,
+    /// What frozen modules stand for here.
+    pub modules: Modules,
     /// Subclasses that frozen classes have here.
     pub subclasses: Subclasses,
     /// What others may hold of this interpreter, and is not frozen.
@@ -55,6 +60,7 @@ impl Interpreter {
         unsafe {
             self.views.drop_idle();
             self.codes.drop_idle();
+            self.counterparts.drop_idle();
             self.subclasses.drop_idle();
             self.locals.drop_idle();
         }
@@ -174,6 +180,8 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             registry: Registry::default(),
             views: Views::default(),
             codes: Codes::default(),
+            counterparts: Counterparts::default(),
+            modules: Modules::default(),
             subclasses: Subclasses::default(),
             proxies: Proxies::default(),
             locals: Locals::default(),
@@ -205,9 +213,11 @@ unsafe extern "C" fn release(capsule: Object) {
         let mut state = Box::from_raw(state);
         state.views.clear();
         state.codes.clear();
+        state.counterparts.clear();
         state.subclasses.clear();
         state.locals.clear();
         state.registry.clear();
+        state.modules.clear();
         state.proxies.orphan();
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);

@@ -3,6 +3,8 @@
 //!
 //! [`channel`] and [`field`] hold messages and values of any kind, and know nothing of CPython.
 
+#[cfg(feature = "cpython")]
+pub mod cfunction;
 pub mod channel;
 #[cfg(feature = "cpython")]
 pub mod class;
@@ -17,7 +19,11 @@ pub mod local;
 #[cfg(feature = "cpython")]
 pub mod module;
 #[cfg(feature = "cpython")]
+pub mod module_type;
+#[cfg(feature = "cpython")]
 pub mod reference;
+#[cfg(feature = "cpython")]
+pub mod shared_module;
 #[cfg(feature = "cpython")]
 pub mod string;
 #[cfg(feature = "cpython")]
