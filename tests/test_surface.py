@@ -24,6 +24,7 @@ SURFACE = {
     "Freezability",
     "FreezabilityOverride",
     "FreezabilityWarning",
+    "ImmutableModule",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -49,6 +50,8 @@ SURFACE = {
     "set_freezable",
     "unfreezable",
     "unset_freezable",
+    "share_module",
+    "thaw",
 }
 
 

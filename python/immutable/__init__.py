@@ -7,6 +7,7 @@ from _immutable import (
     FREEZABLE_YES,
     ChannelClosed,
     ForeignExtensionWarning,
+    ImmutableModule,
     InterpreterLocal,
     MutationError,
     NotFreezableError,
@@ -41,6 +42,9 @@ from immutable._freezability import (
 
 from ._foreign import ForeignExtension, foreign_extensions
 
+from ._modules import share_module
+from ._thaw import thaw
+
 isfrozen = is_frozen
 
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "Freezability",
     "FreezabilityOverride",
     "FreezabilityWarning",
+    "ImmutableModule",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -79,4 +84,6 @@ __all__ = [
     "set_freezable",
     "unfreezable",
     "unset_freezable",
+    "share_module",
+    "thaw",
 ]

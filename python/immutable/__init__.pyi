@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final, NamedTuple, Self, final, overload
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Freezability",
     "FreezabilityOverride",
     "FreezabilityWarning",
+    "ImmutableModule",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -39,6 +40,8 @@ __all__ = [
     "set_freezable",
     "unfreezable",
     "unset_freezable",
+    "share_module",
+    "thaw",
 ]
 
 FREEZABLE_YES: Final[int]
@@ -53,6 +56,9 @@ class NotFreezableError(TypeError):
     obj: Any
     path: str
     reason: str
+
+@final
+class ImmutableModule(ModuleType): ...
 
 class InterpreterLocal[T]:
     @overload
@@ -191,4 +197,6 @@ class _Report:
     def to_dot(self) -> str: ...
 
 def explain(*objs: object) -> _Report: ...
+def share_module[T: ModuleType](module: T, /) -> T: ...
+def thaw[T](obj: T, /) -> T: ...
 def _stats() -> dict[str, int]: ...

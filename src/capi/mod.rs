@@ -263,6 +263,35 @@ pub unsafe extern "C" fn _PyImmutable_IsRegistered(abc: Type, subclass: Type) ->
     }
 }
 
+/// `_PyImmutable_OwnModule`
+///
+/// # Safety
+/// `module` is alive; the caller holds a GIL. Python code may run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_OwnModule(module: Object) -> Object {
+    // SAFETY: the caller's. The table of this interpreter's modules, or the twin's proxy, keeps what is returned.
+    unsafe {
+        match share::module::target(module) {
+            Ok(Some(target)) => {
+                ffi::Py_DecRef(target);
+                target
+            }
+            Ok(None) => module,
+            Err(Raised) => std::ptr::null_mut(),
+        }
+    }
+}
+
+/// `_PyImmutable_IsForeign`
+///
+/// # Safety
+/// As [`_PyImmutable_OwnModule`]; no Python code runs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_IsForeign(module: Object) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { share::module::is_foreign(module) })
+}
+
 /// `_PyImmutable_LocalCode`
 ///
 /// # Safety

@@ -171,43 +171,98 @@ pub unsafe fn is_annotation_code(code: Object) -> bool {
     }
 }
 
+/// What an instruction loads, as far as modules go.
+pub enum Load {
+    /// A global of that name.
+    Global(Object),
+    /// The attribute of that name of what the instruction before has loaded.
+    Attribute(Object),
+    /// Something else, or nothing.
+    Other,
+}
+
+/// Calls `visit` for each instruction of `code` and of the code nested in it.
+///
+/// # Errors
+/// A Python exception is set, by `visit` or for want of memory.
+///
+/// # Safety
+/// `code` is a code object that the caller keeps alive; a GIL is held.
+pub unsafe fn for_each_load(code: Object, mut visit: impl FnMut(Load) -> Result<(), Raised>) -> Result<(), Raised> {
+    // SAFETY: the words are addresses of code objects that `code` keeps alive.
+    unsafe {
+        let mut pending = WordStack::new();
+        pending.push(code.expose_provenance()).map_err(|error| raise::no_memory(error))?;
+        while let Some(address) = pending.pop() {
+            let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(address);
+            let name = |index| ffi::PyTuple_GetItem((*code).co_names, index);
+            for_each_instruction(code, |opcode, argument| {
+                if opcode == ffi::imm_op_cache {
+                    return Ok(());
+                }
+                visit(if opcode == ffi::imm_op_load_global {
+                    Load::Global(name(argument >> 1))
+                } else if opcode == ffi::imm_op_load_attr {
+                    Load::Attribute(name(argument >> 1))
+                } else {
+                    Load::Other
+                })
+            })?;
+            let consts = (*code).co_consts;
+            for i in 0..ffi::PyTuple_Size(consts) {
+                let nested = ffi::PyTuple_GetItem(consts, i);
+                if (*nested).ob_type == &raw mut ffi::PyCode_Type && !is_annotation_code(nested) {
+                    pending.push(nested.expose_provenance()).map_err(|error| raise::no_memory(error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Calls `visit` with each name that `code` itself may look up among the globals.
 unsafe fn for_each_global_name(
     code: *mut ffi::PyCodeObject,
     mut visit: impl FnMut(Object) -> Result<(), Raised>,
 ) -> Result<(), Raised> {
-    // SAFETY: the bytes are ours while we read them; names are borrowed.
+    // SAFETY: names are borrowed.
     unsafe {
-        let bytes = raise::unless_null(ffi::imm_code_bytes(code.cast()))?;
-        let units =
-            std::slice::from_raw_parts(ffi::PyBytes_AsString(bytes).cast::<u8>(), ffi::PyBytes_Size(bytes) as usize);
-        let mut argument = 0;
-        let mut outcome = Ok(());
-        for unit in units.chunks_exact(2) {
-            let opcode = i32::from(unit[0]);
-            argument = argument << 8 | isize::from(unit[1]);
-            if opcode == ffi::imm_op_extended_arg {
-                continue;
-            }
+        for_each_instruction(code, |opcode, argument| {
             let index = if opcode == ffi::imm_op_load_global {
-                Some(argument >> 1)
+                argument >> 1
             } else if opcode == ffi::imm_op_load_name
                 || opcode == ffi::imm_op_load_from_dict_or_globals
                 // Captured, so that deleting it is a write to the namespace.
                 || opcode == ffi::imm_op_delete_global
             {
-                Some(argument)
+                argument
             } else {
-                None
+                return Ok(());
             };
-            argument = 0;
-            if let Some(index) = index {
-                outcome = visit(ffi::PyTuple_GetItem((*code).co_names, index));
-                if outcome.is_err() {
-                    break;
-                }
+            visit(ffi::PyTuple_GetItem((*code).co_names, index))
+        })
+    }
+}
+
+/// Calls `visit` with number and argument of each instruction as it was compiled.
+unsafe fn for_each_instruction(
+    code: *mut ffi::PyCodeObject,
+    mut visit: impl FnMut(i32, isize) -> Result<(), Raised>,
+) -> Result<(), Raised> {
+    // SAFETY: the bytes are ours while we read them.
+    unsafe {
+        let bytes = raise::unless_null(ffi::imm_code_bytes(code.cast()))?;
+        let units =
+            std::slice::from_raw_parts(ffi::PyBytes_AsString(bytes).cast::<u8>(), ffi::PyBytes_Size(bytes) as usize);
+        let mut argument = 0;
+        let outcome = units.chunks_exact(2).try_for_each(|unit| {
+            let opcode = i32::from(unit[0]);
+            argument = argument << 8 | isize::from(unit[1]);
+            if opcode == ffi::imm_op_extended_arg {
+                return Ok(());
             }
-        }
+            visit(opcode, std::mem::take(&mut argument))
+        });
         ffi::Py_DecRef(bytes);
         outcome
     }

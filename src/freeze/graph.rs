@@ -144,6 +144,8 @@ pub struct Graph<'a> {
     prepared: Prepared,
     gc_heap_size: *mut isize,
     owner_mark: u16,
+    /// A module that is frozen as a whole, whatever its policy; or null.
+    whole: Object,
     frozen: usize,
     /// Found to refuse only after all was seen.
     denied: Vec<(Object, Stop)>,
@@ -182,6 +184,7 @@ impl<'a> Graph<'a> {
             gc_heap_size: unsafe { ffi::imm_gc_heap_size() },
             // SAFETY: the caller's.
             owner_mark: unsafe { module::owner_mark() },
+            whole: std::ptr::null_mut(),
             frozen: 0,
             denied: Vec::new(),
             suspects: Vec::new(),
@@ -213,6 +216,11 @@ impl<'a> Graph<'a> {
     /// What was prepared.
     pub fn prepared(&self) -> &Prepared {
         &self.prepared
+    }
+
+    /// Has the search enter `module`, so that it is frozen as a whole.
+    pub fn freeze_whole(&mut self, module: Object) {
+        self.whole = module;
     }
 
     /// Ends the use of the graph. Returns what the search has prepared, and the commit did not use.
@@ -440,12 +448,14 @@ impl<'a> Graph<'a> {
             }
             let kind = self.kind(ty)?;
             let action = match self.own_word(op, flags, kind.place) {
+                _ if op == self.whole => Action::Container,
                 Some(word) => self.action_by_word(op, kind, word, is_root)?,
                 None if kind.action == Action::Refuse => return Err(Stop::Refused(self.refusal(ty))),
                 None if kind.explicit && !is_root => return Err(Stop::NotARoot),
                 None => kind.action,
             };
-            if action != Action::Proxy {
+            let is_module_proxy = action == Action::Proxy && module::is_module(op);
+            if is_module_proxy || action != Action::Proxy {
                 self.prepared.weak.enter_referenced(op)?;
                 if kind.has_hook {
                     self.note_hook(op)?;
@@ -458,6 +468,9 @@ impl<'a> Graph<'a> {
                     Ok(Seen::Leaf(Keep::default()))
                 }
                 Action::Proxy => {
+                    if is_module_proxy {
+                        self.prepared.prepare_module(op)?;
+                    }
                     self.prepared.prepare_proxy(op)?;
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::new(AS_PROXY)))
@@ -509,11 +522,20 @@ impl<'a> Graph<'a> {
                 return Ok(Seen::Container(Keep::default()));
             }
             header::set_flags(op, flags);
+            Ok(Seen::Container(if self.untrack(op) { Keep::new(TRACKED) } else { Keep::default() }))
+        }
+    }
+
+    /// Takes an object away from the collector. Returns whether it was tracked.
+    #[inline]
+    unsafe fn untrack(&mut self, op: Object) -> bool {
+        // SAFETY: the caller's: op has a collector header.
+        unsafe {
             let head = header::gc_head(op);
             let next = (*head).next;
             if next == 0 {
                 (*head).prev &= GC_FINALIZED;
-                return Ok(Seen::Container(Keep::default()));
+                return false;
             }
             // _PyObject_GC_UNTRACK: out of the list of its generation.
             let prev = (*head).prev & !GC_PREV_BITS;
@@ -523,7 +545,7 @@ impl<'a> Graph<'a> {
             (*head).next = 0;
             (*head).prev &= GC_FINALIZED;
             *self.gc_heap_size -= 1;
-            Ok(Seen::Container(Keep::new(TRACKED)))
+            true
         }
     }
 }
@@ -667,7 +689,14 @@ impl Heap for Graph<'_> {
             header::set_refcnt(op, count::encode(header::refcnt(op) as usize));
             if keep.bits() & AS_PROXY != 0 {
                 header::set_owner(op, self.owner_mark);
-                header::set_flags(op, flags & !VISITED | PROXY);
+                // A module is frozen for everybody but the interpreter that it belongs to.
+                let frozen = if module::is_module(op) { FROZEN } else { 0 };
+                header::set_flags(op, flags & !VISITED | PROXY | frozen);
+                // The collector of another interpreter, which meets it in some container, would read the marks of
+                // this one's.
+                if header::has_gc_head(op) {
+                    self.untrack(op);
+                }
                 return;
             }
             self.frozen += 1;
@@ -734,6 +763,12 @@ unsafe fn settle(op: Object) {
             // No spare capacity, so that appending must resize, where the barrier is.
             let list = op.cast::<ffi::PyListObject>();
             (*list).allocated = (*list).ob_base.ob_size;
+        } else if ty == &raw mut ffi::PyDict_Type {
+            // Other interpreters have keys of their own with the version that this one gave.
+            let dict = op.cast::<ffi::PyDictObject>();
+            if (*dict).ma_values.is_null() && (*(*dict).ma_keys).dk_version != 0 {
+                (*(*dict).ma_keys).dk_version = 0;
+            }
         } else if ty == &raw mut ffi::PyCode_Type {
             ffi::imm_forget_code_version(op.cast());
         }

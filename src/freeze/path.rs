@@ -279,6 +279,9 @@ unsafe fn item(dict: Object, child: Object) -> Found<Step> {
 pub unsafe fn is_instance_dict(parent: Object, child: Object) -> bool {
     // SAFETY: as `describe`.
     unsafe {
+        if is(parent, &raw mut ffi::PyModule_Type) {
+            return (*parent.cast::<ffi::PyModuleObject>()).md_dict == child;
+        }
         header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_MANAGED_DICT)
             && edges::managed_dict(parent) == child
     }

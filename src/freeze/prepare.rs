@@ -17,7 +17,7 @@ use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
 use crate::policy::{self, Refusal, declared};
 use crate::share::part::{self, Kind};
-use crate::share::{class, interpreter};
+use crate::share::{cfunction, class, interpreter, module, module_type};
 
 /// list.sort() empties the list, and marks it, while it runs.
 const SORTING: &str = "it is being sorted: freeze it when that is done";
@@ -31,7 +31,13 @@ const RAISED: &str = "it has a traceback, which holds running code: freeze error
 pub const TWIN: &str = "its C module was imported twice, and the first import made the type that all interpreters share: \
     freeze objects of that one";
 
-const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, the namespace of sys or builtins): \
+const CROWDED_MODULE: &str = "its class adds slots to a module, which a proxy of it has no room for: \
+    import the module where it is used";
+
+const MODULE_CLASS: &str = "it is a module whose class is written in Python, and cannot be frozen as a whole";
+const MODULE_STATE: &str = "it is a module made in C, which keeps state for its interpreter, and cannot be frozen as a whole";
+
+const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, sys.mut_modules, the namespace of sys or builtins): \
     freeze a copy, or refer to the module";
 
 /// What must be looked at, or made, when an object is entered.
@@ -59,6 +65,10 @@ pub enum Preparation {
     Parted(&'static Kind),
     /// It refuses while it has a traceback.
     Exception,
+    /// It will call with the module of whoever calls it.
+    CFunction,
+    /// What its namespace holds for its interpreter is put aside.
+    Module,
 }
 
 impl Preparation {
@@ -89,6 +99,10 @@ impl Preparation {
                 Self::Parted(kind)
             } else if ty == &raw mut ffi::PyCode_Type {
                 Self::Code
+            } else if ty == &raw mut ffi::PyCFunction_Type {
+                Self::CFunction
+            } else if ffi::PyType_IsSubtype(ty, &raw mut ffi::PyModule_Type) != 0 {
+                Self::Module
             } else {
                 Self::None
             }
@@ -102,10 +116,10 @@ pub struct Prepared {
     detached: HashMap<Object, Detached>,
     /// The classes that were entered.
     classes: Vec<Object>,
-    /// The dicts of classes in which None stands for the cached annotations meanwhile, and these, owned.
-    annotations: Vec<(Object, Object)>,
-    /// `sys.modules`, and the dicts of `builtins` and `sys`, without which nothing runs.
-    vital: [Object; 3],
+    /// What is no part of the graph: None stands for it meanwhile.
+    aside: Vec<Aside>,
+    /// `sys.modules`, `sys.mut_modules`, and the dicts of `builtins` and `sys`, without which nothing runs.
+    vital: [Object; 4],
     /// The bytearrays and arrays that were entered while buffers of them were in use, with the number of those.
     exporting: Vec<(Object, isize)>,
     /// The memory views that were entered.
@@ -114,6 +128,12 @@ pub struct Prepared {
     parts: PreparedParts,
     /// The objects of a subinterpreter that become proxies.
     proxies: Vec<Object>,
+    /// The modules that become proxies.
+    modules: Vec<ModuleProxy>,
+    /// The modules that are frozen as a whole.
+    whole_modules: Vec<Object>,
+    /// The functions of C that were entered.
+    cfunctions: Vec<Object>,
     /// The weak references in the graph, and to its objects.
     pub weak: WeakReferences,
     /// For some functions, a tuple of names to capture beside those in their code: a dict, borrowed, or null.
@@ -133,13 +153,19 @@ impl Prepared {
         Prepared {
             detached: HashMap::new(),
             classes: Vec::new(),
-            annotations: Vec::new(),
+            aside: Vec::new(),
             // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
-            vital: unsafe { [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::PyImport_GetModuleDict()] },
+            vital: unsafe {
+                let own_modules = interpreter::existing().map_or(std::ptr::null_mut(), |state| state.modules.existing_table());
+                [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::PyImport_GetModuleDict(), own_modules]
+            },
             exporting: Vec::new(),
             views: Vec::new(),
             parts: PreparedParts::default(),
             proxies: Vec::new(),
+            modules: Vec::new(),
+            whole_modules: Vec::new(),
+            cfunctions: Vec::new(),
             weak: WeakReferences::default(),
             named,
             is_dry_run,
@@ -233,6 +259,12 @@ impl Prepared {
                 Preparation::Parted(kind) => self.parts.prepare(op, kind),
                 Preparation::Exception if (*op.cast::<ffi::PyBaseExceptionObject>()).traceback.is_null() => Ok(()),
                 Preparation::Exception => Err(refused(RAISED)),
+                Preparation::CFunction => {
+                    self.cfunctions.try_reserve(1)?;
+                    self.cfunctions.push(op);
+                    Ok(())
+                }
+                Preparation::Module => self.prepare_whole_module(op),
             }
         }
     }
@@ -272,12 +304,51 @@ impl Prepared {
             let none = &raw mut ffi::_Py_NoneStruct;
             let annotate = ffi::PyDict_GetItemWithError(dict, ffi::imm_name_annotate_func);
             let cached = ffi::PyDict_GetItemWithError(dict, ffi::imm_name_annotations_cache);
-            let again = !annotate.is_null() && annotate != none;
-            if again && !cached.is_null() && header::flags(dict) & FROZEN == 0 {
-                self.annotations.try_reserve(1)?;
-                ffi::Py_IncRef(cached);
-                self.annotations.push((dict, cached));
-                raise::unless_negative(ffi::PyDict_SetItem(dict, ffi::imm_name_annotations_cache, none))?;
+            if !annotate.is_null() && annotate != none && !cached.is_null() && header::flags(dict) & FROZEN == 0 {
+                self.put_aside(dict, ffi::imm_name_annotations_cache, cached, true)?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Puts `value`, which `dict` holds under `name`, aside.
+    unsafe fn put_aside(&mut self, dict: Object, name: Object, value: Object, goes: bool) -> Result<(), Stop> {
+        // SAFETY: an exact dict, and an exact string. A value that takes the place of another needs no memory.
+        unsafe {
+            self.aside.try_reserve(1)?;
+            ffi::Py_IncRef(value);
+            self.aside.push(Aside { dict, name, value, goes });
+            Ok(raise::unless_negative(ffi::PyDict_SetItem(dict, name, &raw mut ffi::_Py_NoneStruct))?)
+        }
+    }
+
+    /// Prepares a module that is frozen as a whole: its builtins, loader and specification are its interpreter's.
+    unsafe fn prepare_whole_module(&mut self, op: Object) -> Result<(), Stop> {
+        // SAFETY: a live module.
+        unsafe {
+            let fields = &*op.cast::<ffi::PyModuleObject>();
+            if header::type_of(op) != &raw mut ffi::PyModule_Type {
+                return Err(refused(MODULE_CLASS));
+            }
+            if !fields.md_token.is_null() || !fields.md_state.is_null() || fields.md_dict.is_null() {
+                return Err(refused(MODULE_STATE));
+            }
+            if self.vital.contains(&fields.md_dict) {
+                return Err(refused(VITAL));
+            }
+            self.whole_modules.try_reserve(1)?;
+            self.whole_modules.push(op);
+            for (name, goes) in
+                [(ffi::imm_name_builtins, true), (ffi::imm_name_loader, false), (ffi::imm_name_spec, false)]
+            {
+                let value = ffi::PyDict_GetItemWithError(fields.md_dict, name);
+                if !value.is_null()
+                    && value != &raw mut ffi::_Py_NoneStruct
+                    && header::flags(value) & FROZEN == 0
+                    && header::flags(fields.md_dict) & FROZEN == 0
+                {
+                    self.put_aside(fields.md_dict, name, value, goes)?;
+                }
             }
             Ok(())
         }
@@ -299,6 +370,52 @@ impl Prepared {
                 interpreter::current().ok_or(Stop::Raised)?.proxies.reserve(self.proxies.len())?;
             }
             Ok(())
+        }
+    }
+
+    /// Prepares a module that will be a proxy.
+    ///
+    /// # Errors
+    /// It refuses, or there is no memory.
+    ///
+    /// # Safety
+    /// `op` is a live module of the running interpreter.
+    pub unsafe fn prepare_module(&mut self, op: Object) -> Result<(), Stop> {
+        // An earlier search of the same freeze may have prepared it.
+        if self.modules.iter().any(|proxy| proxy.module == op) {
+            return Ok(());
+        }
+        // SAFETY: the caller's. No Python code runs: names are exact strings, tables exact dicts.
+        unsafe {
+            let fields = &*op.cast::<ffi::PyModuleObject>();
+            let ty = header::type_of(op);
+            let is_plain = ty == &raw mut ffi::PyModule_Type || ty == module_type::module_type();
+            if !is_plain && (*ty).tp_basicsize != size_of::<ffi::PyModuleObject>() as isize
+                || fields.md_dict.is_null()
+            {
+                return Err(refused(CROWDED_MODULE));
+            }
+            let state = interpreter::current().ok_or(Stop::Raised)?;
+            self.modules.try_reserve(1)?;
+            state.modules.reserve_twins(self.modules.len() + 1)?;
+            let table = state.modules.table()?;
+            let null = std::ptr::null_mut();
+            let mut proxy = ModuleProxy { module: op, twin: null, class: null, table, name: null, before: null };
+            if !is_plain {
+                proxy.twin = raise::unless_null(module::new_twin(op))?;
+            }
+            let entry = if proxy.twin.is_null() { op } else { proxy.twin };
+            let name = fields.md_name;
+            if !name.is_null()
+                && ffi::PyDict_GetItemWithError(ffi::PyImport_GetModuleDict(), name) == op
+                && ffi::PyDict_GetItemRef(table, name, &raw mut proxy.before) >= 0
+                && ffi::PyDict_SetItem(table, name, entry) == 0
+            {
+                ffi::Py_IncRef(name);
+                proxy.name = name;
+            }
+            self.modules.push(proxy);
+            if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Stop::Raised) }
         }
     }
 
@@ -408,14 +525,32 @@ impl Prepared {
                 self.proxies.drain(..).for_each(|op| state.proxies.insert(op));
             }
         }
-        for &(dict, _) in &self.annotations {
+        for proxy in &mut self.modules {
+            // SAFETY: nobody has seen it as a proxy.
+            unsafe { proxy.finish() };
+        }
+        // SAFETY: a GIL is held.
+        let owner_mark = unsafe { module::owner_mark() };
+        for op in self.cfunctions.drain(..) {
+            // SAFETY: frozen, and seen by nobody else yet.
+            unsafe {
+                if cfunction::needs_own_module(op) {
+                    cfunction::settle(op, owner_mark);
+                }
+            }
+        }
+        for &Aside { dict, name, .. } in self.aside.iter().filter(|aside| aside.goes) {
             // SAFETY: as above. The dict has this key, so nothing can fail.
             unsafe {
                 let flags = header::flags(dict);
                 header::set_flags(dict, flags & !FROZEN);
-                ffi::PyDict_DelItem(dict, ffi::imm_name_annotations_cache);
+                ffi::PyDict_DelItem(dict, name);
                 header::set_flags(dict, flags);
             }
+        }
+        for op in self.whole_modules.drain(..) {
+            // SAFETY: frozen, and seen by nobody else yet.
+            unsafe { module::settle_whole(op) };
         }
         // SAFETY: what was entered is frozen, and was seen by nobody else; room was made.
         unsafe {
@@ -441,12 +576,16 @@ impl Prepared {
             }
             self.parts.give_up();
             self.weak.give_up();
-            for (dict, cached) in self.annotations {
+            for proxy in self.modules {
+                proxy.give_up();
+            }
+            // The first of two for the same name has what was there.
+            for Aside { dict, name, value, .. } in self.aside.into_iter().rev() {
                 if header::flags(dict) & FROZEN == 0 {
-                    // As in `put_annotations_aside`: it cannot fail.
-                    ffi::PyDict_SetItem(dict, ffi::imm_name_annotations_cache, cached);
+                    // As in `put_aside`: it cannot fail.
+                    ffi::PyDict_SetItem(dict, name, value);
                 }
-                ffi::Py_DecRef(cached);
+                ffi::Py_DecRef(value);
             }
             for (code, had_cache, had) in self.codes {
                 let fields = code.cast::<ffi::PyCodeObject>();
@@ -455,6 +594,74 @@ impl Prepared {
                     ffi::imm_forget_code_parts(fields, had_cache.into(), had);
                 }
                 ffi::Py_DecRef(code);
+            }
+        }
+    }
+}
+
+/// A value that is taken out of a dict, by `goes` for good, or put back after a rollback.
+struct Aside {
+    dict: Object,
+    /// Immortal.
+    name: Object,
+    /// Owned.
+    value: Object,
+    /// The key goes with it at commit; otherwise None stays.
+    goes: bool,
+}
+
+/// A module that becomes a proxy at commit.
+struct ModuleProxy {
+    module: Object,
+    /// For a module whose class is written in Python: what will have that class, owned. Else null.
+    twin: Object,
+    /// After the commit, the class that the module had, owned. Else null.
+    class: Object,
+    /// `sys.mut_modules`, borrowed.
+    table: Object,
+    /// The name under which the module was put there, owned; null if it was not.
+    name: Object,
+    /// What was there before, owned, or null.
+    before: Object,
+}
+
+impl ModuleProxy {
+    /// Cannot fail: there is room.
+    unsafe fn finish(&mut self) {
+        // SAFETY: the caller's: the module was just committed.
+        unsafe {
+            if !self.twin.is_null()
+                && let Some(state) = interpreter::existing()
+            {
+                self.class = header::type_of(self.module).cast();
+                let twin = std::mem::replace(&mut self.twin, std::ptr::null_mut());
+                state.modules.insert_twin(self.module, twin);
+                // Only the twin shows the namespace, by the rules of its class.
+                let fields = &mut *self.module.cast::<ffi::PyModuleObject>();
+                ffi::Py_DecRef(std::mem::replace(&mut fields.md_dict, std::ptr::null_mut()));
+            }
+            (*self.module).ob_type = module_type::module_type();
+        }
+    }
+
+    unsafe fn is_committed(&self) -> bool {
+        // SAFETY: alive: somebody else holds it, or the table.
+        unsafe { header::flags(self.module) & header::PROXY != 0 }
+    }
+
+    unsafe fn give_up(self) {
+        // SAFETY: owned references; the caller holds the GIL. The table has the name, so changing what is there needs
+        // no memory.
+        unsafe {
+            if !self.name.is_null() && !self.is_committed() {
+                if self.before.is_null() {
+                    ffi::PyDict_DelItem(self.table, self.name);
+                } else {
+                    ffi::PyDict_SetItem(self.table, self.name, self.before);
+                }
+            }
+            for op in [self.twin, self.class, self.name, self.before] {
+                ffi::Py_DecRef(op);
             }
         }
     }

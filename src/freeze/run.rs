@@ -22,11 +22,13 @@ pub struct Terms {
     pub isolated: bool,
     /// For some functions, names to capture beside those in their code: see `Prepared::new`. Borrowed, may be null.
     pub named: Object,
+    /// A module that is frozen as a whole, whatever its policy. Borrowed, may be null.
+    pub whole: Object,
 }
 
 impl Terms {
     /// Nothing.
-    pub const NONE: Terms = Terms { isolated: false, named: std::ptr::null_mut() };
+    pub const NONE: Terms = Terms { isolated: false, named: std::ptr::null_mut(), whole: std::ptr::null_mut() };
 }
 
 /// Freezes everything that `roots` reach, or nothing.
@@ -85,6 +87,7 @@ unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>) -> Attempt
         c_type::settle();
         let Some(state) = interpreter::current() else { return Attempt::Ended(Err(Raised)) };
         let mut graph = Graph::new(state, Reach::Freezable, terms.named);
+        graph.freeze_whole(terms.whole);
         let attempt = match find(&mut graph, roots) {
             Ok(plan) if graph.hooked().is_empty() => {
                 Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
@@ -169,6 +172,18 @@ unsafe fn take_hooked(graph: &Graph<'_>) -> Attempt {
             Err(error) => Attempt::Ended(Err(raise::no_memory(error))),
         }
     }
+}
+
+/// Freezes a module as a whole, whatever its policy, with everything that it reaches, or nothing.
+///
+/// # Errors
+/// As [`freeze`].
+///
+/// # Safety
+/// As [`freeze`]; `module` is a module that is not frozen.
+pub unsafe fn freeze_whole_module(module: Object) -> Result<(), Raised> {
+    // SAFETY: the caller's.
+    unsafe { freeze(&[module], Terms { whole: module, ..Terms::NONE }) }
 }
 
 /// Searches, and makes ready to commit.

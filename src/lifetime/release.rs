@@ -54,6 +54,9 @@ pub fn frozen_objects() -> usize {
 pub unsafe fn object(op: Object) {
     // SAFETY: nobody else has a reference.
     unsafe {
+        if header::flags(op) & PROXY != 0 && module::send_home(op) {
+            return;
+        }
         let referent = if edges::is_weak_reference(header::type_of(op)) { weak::take_referent(op) } else { None };
         make_ordinary(op);
         ffi::_Py_Dealloc(op);
@@ -76,7 +79,16 @@ unsafe fn make_ordinary(op: Object) {
         header::set_flags(op, flags & !(FROZEN | PROXY));
         header::set_owner(op, 0);
         header::set_refcnt(op, 0);
-        if flags & FROZEN != 0 {
+        if flags & PROXY != 0 {
+            if header::has_gc_head(op) {
+                ffi::PyObject_GC_Track(op.cast());
+            }
+        } else if flags & FROZEN != 0 {
+            if header::type_of(op) == cfunction::frozen_type() {
+                cfunction::unsettle(op);
+            } else if header::type_of(op) == module_type::module_type() {
+                module::unsettle(op);
+            }
             note_released(1);
             site::forget(op);
             // Deallocators of collected types expect to be tracked.
@@ -274,6 +286,10 @@ unsafe fn thaw(record: NonNull<Record<PyNode>>) {
                 part::unsettle(member);
             } else if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
                 class::unsettle(member.cast());
+            } else if ty == cfunction::frozen_type() {
+                cfunction::unsettle(member);
+            } else if ty == module_type::module_type() {
+                module::unsettle(member);
             }
         }
     }

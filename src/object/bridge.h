@@ -94,6 +94,10 @@ extern PyObject *const imm_name_abc_impl;
 extern PyObject *const imm_name_module;
 extern PyObject *const imm_name_name;
 extern PyObject *const imm_name_package;
+extern PyObject *const imm_name_builtins;
+extern PyObject *const imm_name_loader;
+extern PyObject *const imm_name_spec;
+extern PyObject *const imm_name_module;
 
 /* Numbers of the instructions that write. */
 extern const int imm_op_store_attr;
@@ -108,6 +112,8 @@ extern const int imm_op_binary_op;
 
 /* Numbers of the instructions that name a global. */
 extern const int imm_op_load_global;
+extern const int imm_op_load_attr;
+extern const int imm_op_cache;
 extern const int imm_op_load_name;
 extern const int imm_op_delete_global;
 extern const int imm_op_load_from_dict_or_globals;

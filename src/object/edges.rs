@@ -258,6 +258,8 @@ unsafe fn unreported<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
         } else if ty == &raw mut ffi::PyRange_Type {
             let parts = op.add(1).cast::<Object>(); // start, stop, step, length
             slots(parts, 4, visit);
+        } else if ffi::PyType_IsSubtype(ty, &raw mut ffi::PyModule_Type) != 0 {
+            some((*op.cast::<ffi::PyModuleObject>()).md_name);
         } else if is_descriptor(ty) {
             let descr = op.cast::<ffi::PyDescrObject>();
             some((*descr).d_name);

@@ -9,6 +9,7 @@ mod extension;
 mod freezability;
 mod interpreter_local;
 mod module;
+mod modules;
 mod shared_field;
 pub mod static_type;
 mod testing;

@@ -5,7 +5,7 @@ use std::ptr;
 
 use pyo3::ffi as py;
 
-use super::{channel, extension, freezability, static_type, testing};
+use super::{channel, extension, freezability, modules, static_type, testing};
 use crate::capi;
 use crate::foreign;
 use crate::freeze::run::{self, Terms};
@@ -210,7 +210,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 14]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -224,6 +224,10 @@ static METHODS: Shared<[py::PyMethodDef; 14]> = Shared([
     extension::METHODS[0],
     extension::METHODS[1],
     extension::METHODS[2],
+    modules::METHODS[0],
+    modules::METHODS[1],
+    modules::METHODS[2],
+    modules::METHODS[3],
     testing::METHODS[0],
     testing::METHODS[1],
     testing::METHODS[2],
@@ -244,6 +248,10 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
         };
         if let Err(option::Meaningless(advice)) = option::read() {
             ffi::PyErr_SetString(ffi::PyExc_ValueError, advice.as_ptr());
+            return -1;
+        }
+        // `sys.mut_modules` is there as soon as this module is.
+        if state.modules.table().is_err() {
             return -1;
         }
         let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0

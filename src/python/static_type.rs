@@ -24,6 +24,7 @@ use super::{channel, interpreter_local, shared_field};
 use crate::lifetime::{count, release};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
+use crate::share::{cfunction, module_type};
 
 /// An instance, as CPython sees it.
 #[repr(C)]
@@ -110,12 +111,14 @@ unsafe extern "C" fn traverse(_: Object, _: ffi::visitproc, _: *mut c_void) -> c
     0
 }
 
-fn types() -> [Type; 4] {
+/// Those that the module shows.
+fn types() -> [Type; 5] {
     [
         channel::sender_type(),
         channel::receiver_type(),
         shared_field::shared_field_type(),
         interpreter_local::interpreter_local_type(),
+        module_type::module_type(),
     ]
 }
 
@@ -128,8 +131,14 @@ fn types() -> [Type; 4] {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_InitTypes() -> c_int {
     // SAFETY: the caller's.
-    let ready = types().into_iter().all(|ty| unsafe { ffi::imm_init_static_type(ty) == 0 });
-    if ready { 0 } else { -1 }
+    unsafe {
+        module_type::set_base();
+        cfunction::set_base();
+        let mut types = types().into_iter().chain([cfunction::frozen_type()]);
+        let ready = types.all(|ty| ffi::imm_init_static_type(ty) == 0);
+        module_type::hide_namespace();
+        if ready { 0 } else { -1 }
+    }
 }
 
 /// Adds the types to the module. False with a Python exception.

@@ -23,7 +23,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use super::{interpreter, module};
-use crate::freeze::run;
+use crate::freeze::run::{self, Terms};
 use crate::lifetime::count;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -282,7 +282,7 @@ unsafe fn share(ty: Type) -> Result<(), Raised> {
             return Ok(()); // its module was imported twice
         }
         if header::flags(ty.cast()) & FROZEN == 0 {
-            run::freeze(&[ty.cast()])?;
+            run::freeze(&[ty.cast()], Terms::NONE)?;
         }
         let module = (*ty.cast::<ffi::PyHeapTypeObject>()).ht_module;
         interpreter::current().ok_or(Raised)?.extensions.set_module(ty, module)?;

@@ -144,7 +144,7 @@ fn new_version() -> u32 {
 }
 
 /// A version for the keys of dicts, from the upper half, which no interpreter's own numbers reach in practice.
-fn new_keys_version() -> u32 {
+pub fn new_keys_version() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1 << 31);
     // Relaxed: as above.
     NEXT.fetch_update(

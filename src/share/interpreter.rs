@@ -10,10 +10,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::c_type::Extensions;
+use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
 use super::local::Locals;
-use super::module::Proxies;
+use super::module::{Modules, Proxies};
 use super::part::Parts;
 use super::view::Views;
 use crate::lifetime::weak;
@@ -38,6 +39,10 @@ pub struct Interpreter {
     pub views: Views,
     /// Copies of frozen code that functions were made from here.
     pub codes: Codes,
+    /// What is called here for functions of C modules that others have frozen.
+    pub counterparts: Counterparts,
+    /// What frozen modules stand for here.
+    pub modules: Modules,
     /// Subclasses that frozen classes have here.
     pub subclasses: Subclasses,
     /// What others may hold of this interpreter, and is not frozen.
@@ -68,6 +73,7 @@ impl Interpreter {
         unsafe {
             self.views.drop_idle();
             self.codes.drop_idle();
+            self.counterparts.drop_idle();
             self.subclasses.drop_idle();
             self.locals.drop_idle();
             self.parts.drop_idle();
@@ -204,6 +210,8 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             hooks: Hooks::default(),
             views: Views::default(),
             codes: Codes::default(),
+            counterparts: Counterparts::default(),
+            modules: Modules::default(),
             subclasses: Subclasses::default(),
             proxies: Proxies::default(),
             parts: Parts::default(),
@@ -243,11 +251,13 @@ unsafe extern "C" fn release(capsule: Object) {
         let mut state = Box::from_raw(state);
         state.views.clear();
         state.codes.clear();
+        state.counterparts.clear();
         state.subclasses.clear();
         state.parts.clear();
         state.locals.clear();
         state.registry.clear();
         state.names.clear();
+        state.modules.clear();
         state.proxies.orphan(|op| state.extensions.holds(op));
         // Last, since what is released here may be of a type that they define.
         state.extensions.clear();

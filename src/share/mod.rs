@@ -5,6 +5,8 @@
 
 #[cfg(feature = "cpython")]
 pub mod c_type;
+#[cfg(feature = "cpython")]
+pub mod cfunction;
 pub mod channel;
 #[cfg(feature = "cpython")]
 pub mod class;
@@ -19,9 +21,13 @@ pub mod local;
 #[cfg(feature = "cpython")]
 pub mod module;
 #[cfg(feature = "cpython")]
+pub mod module_type;
+#[cfg(feature = "cpython")]
 pub mod part;
 #[cfg(feature = "cpython")]
 pub mod reference;
+#[cfg(feature = "cpython")]
+pub mod shared_module;
 #[cfg(feature = "cpython")]
 pub mod string;
 #[cfg(feature = "cpython")]

@@ -1,14 +1,31 @@
-//! Modules, and functions of C modules, in several interpreters.
+//! Modules in several interpreters.
 //!
-//! A module that a freeze reaches is not frozen: it belongs to the interpreter that made it, and every other one has a
-//! module of the same name. Code that is linked in an interpreter gets that one's own.
+//! A module that a freeze reaches becomes a *proxy*: it is counted atomically, gets the type `ImmutableModule`, and may
+//! pass to other interpreters. For the interpreter that it belongs to it stays the module that it was, and so do its
+//! namespace and state, which nobody else reads. Everywhere else it stands for that interpreter's own module of the
+//! same name: see [`own`].
+//!
+//! ```text
+//!   interpreter 0                          interpreter 1
+//!   json (ImmutableModule) <-- frozen -->  the same object
+//!     | is its own                           | stands for
+//!     +-> namespace of 0                     +-> sys.mut_modules["json"] -> namespace of 1
+//! ```
+//!
+//! Who a proxy belongs to is in its header (`header::owner`), where specialised bytecode compares it too
+//! (`_PyModule_IsOwn`). A module whose class is written in Python keeps it in a *twin*, an ordinary module object that
+//! shares the namespace.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{c_int, c_void};
+use std::ptr;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::{class, interpreter, module_type};
 use crate::lifetime::count;
 use crate::object::ffi;
-use crate::object::header::{self, Object, PROXY};
+use crate::object::header::{self, FROZEN, Object, PROXY};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
 
@@ -22,6 +39,9 @@ pub unsafe fn owner_mark() -> u16 {
     let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
     u16::try_from(interpreter + 1).unwrap_or(0)
 }
+
+/// The mark of the main interpreter.
+const MAIN: u16 = 1;
 
 /// What freezes of one subinterpreter have left mutable, and others may hold: modules, locks, registries. Owned, and
 /// kept until that interpreter ends. The main interpreter, whose end is that of the process, keeps no such list.
@@ -77,68 +97,427 @@ impl Proxies {
     }
 }
 
-/// True if `op` is counted as frozen objects are, and left mutable for another interpreter.
-unsafe fn is_foreign(op: Object) -> bool {
-    // SAFETY: op is alive, and was marked before it could be shared.
-    unsafe { header::flags(op) & PROXY != 0 && (header::owner(op) == 0 || header::owner(op) != owner_mark()) }
+/// Hands a proxy of the main interpreter, whose last reference was given up, to that interpreter: what is inside it may
+/// only be released there. Returns false, and does nothing, if the caller may release it.
+///
+/// A proxy of a subinterpreter is held by that interpreter's [`Proxies`], and empty once it is not.
+///
+/// # Safety
+/// The count of `op` is zero; the caller holds the GIL of some interpreter.
+pub unsafe fn send_home(op: Object) -> bool {
+    // SAFETY: nobody else has a reference.
+    unsafe {
+        if header::owner(op) != MAIN || owner_mark() == MAIN {
+            return false;
+        }
+        header::count_word(op).store(count::encode(1), Ordering::Relaxed);
+        let mut returned = returned();
+        if returned.0.try_reserve(1).is_ok() {
+            returned.0.push(op);
+            drop(returned);
+            // Too many calls may be pending there: then the next proxy that comes home takes this one along.
+            ffi::imm_add_pending_call(ffi::PyInterpreterState_Main(), Some(release_returned));
+        } // else it is never released
+        true
+    }
 }
 
-unsafe fn is_module(op: Object) -> bool {
-    // SAFETY: op is alive.
+struct Returned(Vec<Object>);
+// SAFETY: each is an owned reference, counted atomically, and only given up by the interpreter that may.
+unsafe impl Send for Returned {}
+
+fn returned() -> MutexGuard<'static, Returned> {
+    static RETURNED: Mutex<Returned> = Mutex::new(Returned(Vec::new()));
+    RETURNED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+unsafe extern "C" fn release_returned(_: *mut c_void) -> c_int {
+    // SAFETY: called by CPython, with the GIL of the main interpreter.
+    unsafe {
+        let error = ffi::PyErr_GetRaisedException();
+        let home = std::mem::take(&mut returned().0);
+        for op in home {
+            ffi::Py_DecRef(op);
+        }
+        ffi::PyErr_SetRaisedException(error);
+    }
+    0
+}
+
+/// What one interpreter knows of modules that are proxies.
+pub struct Modules {
+    /// `sys.mut_modules`: a dict from names to this interpreter's own modules. Owned, null until it is needed.
+    table: Object,
+    /// For each proxy of this interpreter whose class is written in Python, its twin. Both owned.
+    twins: HashMap<Object, Object>,
+    /// How many of the shared modules are known here.
+    pub adopted: usize,
+}
+
+impl Default for Modules {
+    fn default() -> Self {
+        Modules { table: ptr::null_mut(), twins: HashMap::new(), adopted: 0 }
+    }
+}
+
+impl Modules {
+    /// `sys.mut_modules`, borrowed; made, and put into `sys`, on first use.
+    ///
+    /// # Errors
+    /// MemoryError is set.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL.
+    pub unsafe fn table(&mut self) -> Result<Object, Raised> {
+        // SAFETY: the namespace of sys is an exact dict, its keys exact strings: no Python code runs.
+        unsafe {
+            if self.table.is_null() {
+                let table = raise::unless_null(ffi::PyDict_New())?;
+                let sys = ffi::imm_sys_dict();
+                if !sys.is_null() && ffi::PyDict_SetItemString(sys, c"mut_modules".as_ptr(), table) < 0 {
+                    ffi::Py_DecRef(table);
+                    return Err(Raised);
+                }
+                self.table = table;
+            }
+            Ok(self.table)
+        }
+    }
+
+    /// `sys.mut_modules`, borrowed, or null.
+    pub fn existing_table(&self) -> Object {
+        self.table
+    }
+
+    /// Makes room for `n` more twins.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn reserve_twins(&mut self, n: usize) -> Result<(), OutOfMemory> {
+        Ok(self.twins.try_reserve(n)?)
+    }
+
+    /// Notes the twin of a proxy, for which there is room; takes over the reference to the twin.
+    ///
+    /// # Safety
+    /// `proxy` belongs to the running interpreter, and has no twin yet.
+    pub unsafe fn insert_twin(&mut self, proxy: Object, twin: Object) {
+        // SAFETY: given up by `clear`.
+        unsafe { ffi::Py_IncRef(proxy) };
+        self.twins.insert(proxy, twin);
+    }
+
+    /// Drops everything.
+    ///
+    /// # Safety
+    /// As [`Modules::table`]. Python code may run.
+    pub unsafe fn clear(&mut self) {
+        // SAFETY: owned.
+        unsafe {
+            for (proxy, twin) in std::mem::take(&mut self.twins) {
+                ffi::Py_DecRef(twin);
+                ffi::Py_DecRef(proxy);
+            }
+            ffi::Py_DecRef(ptr::replace(&raw mut self.table, ptr::null_mut()));
+        }
+    }
+}
+
+/// True if `op` is a module object.
+///
+/// # Safety
+/// `op` is alive.
+pub unsafe fn is_module(op: Object) -> bool {
+    // SAFETY: the caller's.
     unsafe { ffi::PyType_IsSubtype(header::type_of(op), &raw mut ffi::PyModule_Type) != 0 }
 }
 
-/// A new reference to what stands for `value` in the running interpreter: its own module of that name, or its own
-/// function of that C module; in all other cases `value` itself.
+/// True if `op` is a proxy of another interpreter than the running one.
+///
+/// # Safety
+/// A GIL is held and `op` alive.
+pub unsafe fn is_foreign(op: Object) -> bool {
+    // SAFETY: op was marked before it could be shared.
+    unsafe {
+        if header::flags(op) & PROXY == 0 {
+            return false;
+        }
+        match (header::owner(op), owner_mark()) {
+            // Both numbers are too high for the mark. Such an interpreter keeps a list, being no main one.
+            (0, 0) => interpreter::existing().is_none_or(|state| !state.proxies.objects.contains(&op)),
+            (owner, running) => owner != running,
+        }
+    }
+}
+
+/// A new reference to the module that `module` stands for here: itself, unless it is a proxy of another interpreter.
+///
+/// That is what `sys.mut_modules` holds under its name; a name that is not there is imported.
 ///
 /// # Errors
 /// A Python exception is set: there is no such module here, and it could not be imported.
 ///
 /// # Safety
-/// A GIL is held and `value` alive. Python code may run (imports).
-pub unsafe fn resolve(value: Object) -> Result<Object, Raised> {
+/// A GIL is held and `module` alive. Python code may run (imports).
+pub unsafe fn own(module: Object) -> Result<Object, Raised> {
     // SAFETY: the caller's. Of a foreign module only its name is read, which never changes.
     unsafe {
-        if is_module(value) {
-            if is_foreign(value) {
-                return own(value);
-            }
-        } else if header::type_of(value) == &raw mut ffi::PyCFunction_Type {
-            let function = &*value.cast::<ffi::PyCFunctionObject>();
-            if !function.m_self.is_null() && is_module(function.m_self) && is_foreign(function.m_self) {
-                let module = own(function.m_self)?;
-                let found = ffi::PyObject_GetAttrString(module, (*function.m_ml).ml_name);
-                ffi::Py_DecRef(module);
-                return raise::unless_null(found);
-            }
+        if !is_foreign(module) {
+            ffi::Py_IncRef(module);
+            return Ok(module);
         }
-        ffi::Py_IncRef(value);
-        Ok(value)
+        let name = local_name(module)?;
+        let found = find_or_import(name);
+        ffi::Py_DecRef(name);
+        found
     }
 }
 
-/// A new reference to the running interpreter's module of the same name.
-unsafe fn own(module: Object) -> Result<Object, Raised> {
-    // SAFETY: a module keeps the name that it was made with.
+/// A new string of the running interpreter with the name that a module was made with.
+unsafe fn local_name(module: Object) -> Result<Object, Raised> {
+    // SAFETY: as `own`.
     unsafe {
         let name = (*module.cast::<ffi::PyModuleObject>()).md_name;
+        if name.is_null() {
+            ffi::PyErr_SetString(
+                ffi::PyExc_ImportError,
+                c"a frozen object refers to a module without a name, which has no counterpart in this interpreter".as_ptr(),
+            );
+            return Err(Raised);
+        }
         let mut length = 0;
         let text = ffi::PyUnicode_AsUTF8AndSize(name, &raw mut length);
         if text.is_null() {
             return Err(Raised);
         }
-        let name = raise::unless_null(ffi::PyUnicode_FromStringAndSize(text, length))?;
-        // Returns the module that a dotted name ends in, and not its package.
-        let imported = ffi::PyImport_Import(name);
-        let found = if imported.is_null() { imported } else { ffi::PyImport_GetModule(name) };
-        ffi::Py_DecRef(imported);
-        ffi::Py_DecRef(name);
-        if found.is_null() && ffi::PyErr_Occurred().is_null() {
-            ffi::PyErr_SetString(
-                ffi::PyExc_ImportError,
-                c"a frozen function refers to a module that this interpreter cannot import".as_ptr(),
-            );
-        }
-        raise::unless_null(found)
+        raise::unless_null(ffi::PyUnicode_FromStringAndSize(text, length))
     }
+}
+
+unsafe fn find_or_import(name: Object) -> Result<Object, Raised> {
+    // SAFETY: as `own`. The table is looked up again after the import, which runs Python code.
+    unsafe {
+        let mut found = ptr::null_mut();
+        let table = interpreter::current().ok_or(Raised)?.modules.table()?;
+        raise::unless_negative(ffi::PyDict_GetItemRef(table, name, &raw mut found))?;
+        if !found.is_null() {
+            return Ok(found);
+        }
+        let found = import(name)?;
+        let stored = match interpreter::current() {
+            Some(state) => state.modules.table().map(|table| ffi::PyDict_SetItem(table, name, found)),
+            None => Err(Raised),
+        };
+        match stored.and_then(raise::unless_negative) {
+            Ok(()) => Ok(found),
+            Err(error) => {
+                ffi::Py_DecRef(found);
+                Err(error)
+            }
+        }
+    }
+}
+
+unsafe fn import(name: Object) -> Result<Object, Raised> {
+    // SAFETY: as `own`.
+    unsafe {
+        // Returns the module that a dotted name begins with.
+        let imported = raise::unless_null(ffi::PyImport_Import(name))?;
+        let found = ffi::PyImport_GetModule(name);
+        ffi::Py_DecRef(imported);
+        if found.is_null() || is_foreign(found) {
+            ffi::Py_DecRef(found);
+            if ffi::PyErr_Occurred().is_null() {
+                ffi::PyErr_Format(
+                    ffi::PyExc_ImportError,
+                    c"a frozen object refers to the module %R, which this interpreter has no own one of".as_ptr(),
+                    name,
+                );
+            }
+            return Err(Raised);
+        }
+        Ok(found)
+    }
+}
+
+/// A new reference to the object whose attributes a module object shows here: the module that it stands for, or its
+/// twin; `None` if that is the module object itself.
+///
+/// # Errors
+/// As [`own`].
+///
+/// # Safety
+/// As [`own`].
+pub unsafe fn target(module: Object) -> Result<Option<Object>, Raised> {
+    // SAFETY: as `own`.
+    unsafe {
+        if is_foreign(module) {
+            return own(module).map(Some);
+        }
+        let twin = interpreter::existing().and_then(|state| state.modules.twins.get(&module).copied());
+        Ok(twin.inspect(|&twin| ffi::Py_IncRef(twin)))
+    }
+}
+
+/// Imports the submodule `name` of the module that a foreign proxy stands for, if that is a package without an attribute
+/// of that name: whoever froze the package may have had the submodule imported. A new reference, or `None`.
+///
+/// # Errors
+/// A Python exception is set: the submodule is there, and its import failed.
+///
+/// # Safety
+/// A GIL is held, and the references alive. Python code may run (imports).
+pub unsafe fn import_submodule(package: Object, name: Object) -> Result<Option<Object>, Raised> {
+    // SAFETY: the caller's.
+    unsafe {
+        if !is_module(package) || is_private(name) {
+            return Ok(None);
+        }
+        let path = ffi::PyObject_GetAttrString(package, c"__path__".as_ptr());
+        ffi::Py_DecRef(path);
+        let parent = if path.is_null() { path } else { ffi::PyModule_GetNameObject(package) };
+        if parent.is_null() {
+            ffi::PyErr_Clear();
+            return Ok(None);
+        }
+        let full = ffi::PyUnicode_FromFormat(c"%U.%U".as_ptr(), parent, name);
+        ffi::Py_DecRef(parent);
+        let full = raise::unless_null(full)?;
+        let imported = ffi::PyImport_Import(full);
+        let found = if imported.is_null() { imported } else { ffi::PyImport_GetModule(full) };
+        ffi::Py_DecRef(imported);
+        let outcome = if !found.is_null() {
+            Ok(Some(found))
+        } else if ffi::PyErr_Occurred().is_null() || is_not_found(full) {
+            ffi::PyErr_Clear();
+            Ok(None)
+        } else {
+            Err(Raised)
+        };
+        ffi::Py_DecRef(full);
+        outcome
+    }
+}
+
+/// Names that Python itself asks for, and no submodule has.
+unsafe fn is_private(name: Object) -> bool {
+    // SAFETY: a string.
+    unsafe {
+        !header::has_feature(header::type_of(name), ffi::Py_TPFLAGS_UNICODE_SUBCLASS)
+            || ffi::PyUnicode_GetLength(name) > 2
+                && ffi::PyUnicode_ReadChar(name, 0) == u32::from(b'_')
+                && ffi::PyUnicode_ReadChar(name, 1) == u32::from(b'_')
+    }
+}
+
+/// True if the exception that is set says that there is no module of this very name.
+unsafe fn is_not_found(name: Object) -> bool {
+    // SAFETY: a GIL is held. The exception is set again.
+    unsafe {
+        if ffi::PyErr_ExceptionMatches(ffi::PyExc_ModuleNotFoundError) == 0 {
+            return false;
+        }
+        let error = ffi::PyErr_GetRaisedException();
+        let missing = ffi::PyObject_GetAttrString(error, c"name".as_ptr());
+        let same = !missing.is_null() && ffi::PyUnicode_Equal(missing, name) > 0;
+        ffi::Py_DecRef(missing);
+        ffi::PyErr_SetRaisedException(error);
+        same
+    }
+}
+
+/// A new module object of the class of `module` that shares its namespace. Null with MemoryError.
+///
+/// # Safety
+/// A GIL is held; the class adds no fields of its own to a module's.
+pub unsafe fn new_twin(module: Object) -> Object {
+    // SAFETY: the memory of a new object is zero, which is how a module begins (new_module_notrack in moduleobject.c).
+    unsafe {
+        let twin = ffi::PyType_GenericAlloc(header::type_of(module), 0);
+        if !twin.is_null() {
+            let (from, to) = (&*module.cast::<ffi::PyModuleObject>(), &mut *twin.cast::<ffi::PyModuleObject>());
+            ffi::Py_IncRef(from.md_dict);
+            ffi::Py_IncRef(from.md_name);
+            to.md_dict = from.md_dict;
+            to.md_name = from.md_name;
+        }
+        twin
+    }
+}
+
+/// Gives a module that was frozen as a whole its type. Cannot fail.
+///
+/// # Safety
+/// `op` is a frozen module without a twin; its GIL is held.
+pub unsafe fn settle_whole(op: Object) {
+    // SAFETY: the caller's. The namespace is an exact dict.
+    unsafe {
+        (*op).ob_type = module_type::module_type();
+        let namespace = (*op.cast::<ffi::PyModuleObject>()).md_dict.cast::<ffi::PyDictObject>();
+        (*(*namespace).ma_keys).dk_version = class::new_keys_version();
+    }
+}
+
+/// Makes a module that was frozen as a whole an ordinary one again.
+///
+/// # Safety
+/// `op` is of the type `ImmutableModule`, and nobody else sees it.
+pub unsafe fn unsettle(op: Object) {
+    // SAFETY: the caller's.
+    unsafe { (*op).ob_type = &raw mut ffi::PyModule_Type };
+}
+
+/// Makes a proxy, whose namespace was frozen meanwhile, a module that is frozen as a whole.
+///
+/// # Safety
+/// `op` is a proxy of the running interpreter without a twin.
+pub unsafe fn become_whole(op: Object) {
+    // SAFETY: the caller's. Whoever reads the flags at the same time takes it for a proxy once more.
+    unsafe {
+        settle_whole(op);
+        header::set_flags(op, header::flags(op) & !PROXY);
+        header::set_owner(op, 0);
+    }
+}
+
+/// True if `op` has a twin here.
+///
+/// # Safety
+/// A GIL is held.
+pub unsafe fn has_twin(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe { interpreter::existing().is_some_and(|state| state.modules.twins.contains_key(&op)) }
+}
+
+/// A new reference to the submodule `name` of a package that is frozen as a whole, and so cannot be given attributes:
+/// what the running interpreter has imported under that name; or null.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// A GIL is held, and the references alive.
+pub unsafe fn imported_submodule(package: Object, name: Object) -> Result<Object, Raised> {
+    // SAFETY: the caller's.
+    unsafe {
+        if is_private(name) {
+            return Ok(ptr::null_mut());
+        }
+        let parent = raise::unless_null(ffi::PyModule_GetNameObject(package))?;
+        let full = ffi::PyUnicode_FromFormat(c"%U.%U".as_ptr(), parent, name);
+        ffi::Py_DecRef(parent);
+        let full = raise::unless_null(full)?;
+        let found = ffi::PyImport_GetModule(full);
+        ffi::Py_DecRef(full);
+        if found.is_null() && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(found) }
+    }
+}
+
+/// True if the module is frozen itself, and no proxy.
+///
+/// # Safety
+/// `op` is a live module.
+pub unsafe fn is_frozen_whole(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe { header::flags(op) & (FROZEN | PROXY) == FROZEN }
 }

@@ -14,9 +14,8 @@
 
 use std::ptr;
 
-use super::{code, interpreter, module};
-use crate::freeze::detach;
-use crate::object::address::AddressMap;
+use super::{cfunction, code, interpreter, module};
+use crate::freeze::detach::{self, Load};
 use crate::object::ffi;
 use crate::object::header::{self, Object};
 use crate::object::raise::{self, Raised};
@@ -238,7 +237,7 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
             ffi::Py_DecRef(globals);
             return None;
         }
-        if resolve_values(globals).is_err() {
+        if resolve_values(globals).and_then(|()| import_submodules(frozen, globals)).is_err() {
             ffi::Py_DecRef(globals);
             return None;
         }
@@ -258,17 +257,81 @@ unsafe fn resolve_values(globals: Object) -> Result<(), Raised> {
         let resolved = (0..ffi::PyList_Size(items)).try_for_each(|i| {
             let item = ffi::PyList_GetItem(items, i);
             let (name, value) = (ffi::PyTuple_GetItem(item, 0), ffi::PyTuple_GetItem(item, 1));
-            let here = if header::type_of(value) == &raw mut ffi::PyLazyImport_Type {
-                raise::unless_null(ffi::PyObject_CallMethod(value, c"resolve".as_ptr(), ptr::null()))?
-            } else {
-                module::resolve(value)?
-            };
+            let here = own_value(value)?;
             let stored = if here == value { 0 } else { ffi::PyDict_SetItem(globals, name, here) };
             ffi::Py_DecRef(here);
             raise::unless_negative(stored).map(|_| ())
         });
         ffi::Py_DecRef(items);
         resolved
+    }
+}
+
+/// A new reference to what stands for a captured value in the running interpreter.
+unsafe fn own_value(value: Object) -> Result<Object, Raised> {
+    // SAFETY: as `resolve_values`.
+    unsafe {
+        if header::type_of(value) == &raw mut ffi::PyLazyImport_Type {
+            return raise::unless_null(ffi::PyObject_CallMethod(value, c"resolve".as_ptr(), ptr::null()));
+        }
+        if header::type_of(value) == cfunction::frozen_type() {
+            return cfunction::own(value);
+        }
+        if module::is_module(value) {
+            return module::own(value);
+        }
+        ffi::Py_IncRef(value);
+        Ok(value)
+    }
+}
+
+/// Imports the submodules that code spells out, as in `urllib.request.urlopen`, of packages that were captured in another
+/// interpreter: the package is captured, and the submodule an attribute that its import sets.
+unsafe fn import_submodules(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<(), Raised> {
+    // SAFETY: as `resolve_values`; the names are borrowed from code that the caller keeps.
+    unsafe {
+        let mut module: Object = ptr::null_mut();
+        let outcome = detach::for_each_load(frozen.func_code, |load| {
+            let next = match load {
+                Load::Global(name) => captured_elsewhere(frozen.func_globals, globals, name)?,
+                Load::Attribute(name) if !module.is_null() => own_submodule(module, name)?,
+                Load::Attribute(_) | Load::Other => ptr::null_mut(),
+            };
+            ffi::Py_DecRef(std::mem::replace(&mut module, next));
+            Ok(())
+        });
+        ffi::Py_DecRef(module);
+        outcome
+    }
+}
+
+/// A new reference to the value of `name` here, if a module of another interpreter was captured under it; else null.
+unsafe fn captured_elsewhere(captured: Object, globals: Object, name: Object) -> Result<Object, Raised> {
+    // SAFETY: exact dicts with exact strings.
+    unsafe {
+        let value = ffi::PyDict_GetItemWithError(captured, name);
+        if value.is_null() || !module::is_foreign(value) || !module::is_module(value) {
+            return if ffi::PyErr_Occurred().is_null() { Ok(ptr::null_mut()) } else { Err(Raised) };
+        }
+        let mut here = ptr::null_mut();
+        raise::unless_negative(ffi::PyDict_GetItemRef(globals, name, &raw mut here))?;
+        Ok(here)
+    }
+}
+
+/// A new reference to the attribute `name` of a module, or null if it is no module.
+unsafe fn own_submodule(package: Object, name: Object) -> Result<Object, Raised> {
+    // SAFETY: as `import_submodules`.
+    unsafe {
+        if !module::is_module(package) {
+            return Ok(ptr::null_mut());
+        }
+        let mut found = ptr::null_mut();
+        raise::unless_negative(ffi::PyObject_GetOptionalAttr(package, name, &raw mut found))?;
+        if found.is_null() {
+            return Ok(module::import_submodule(package, name)?.unwrap_or(ptr::null_mut()));
+        }
+        Ok(found)
     }
 }
 

@@ -30,6 +30,7 @@ SUBJECTS = (
     "sharing",
     "sharing_code",
     "sharing_ends",
+    "sharing_modules",
     "channels",
     "volume",
     "faults",

@@ -242,6 +242,23 @@ PyAPI_FUNC(void) _PyImmutable_WeakrefClear(PyObject *ref);
  * foreign and shall not be used. */
 PyAPI_FUNC(int) _PyImmutable_LoadExtension(PyObject *name, PyObject *path);
 
+/* The types of modules that several interpreters may hold, and of frozen
+ * functions of C modules: see pycore_moduleobject.h. */
+PyAPI_DATA(struct _typeobject) _PyImmutable_ModuleType;
+PyAPI_DATA(struct _typeobject) _PyImmutable_CFunctionType;
+
+/* The module that m, a module, stands for in the running interpreter: borrowed
+ * from sys.mut_modules, or m itself; NULL with an exception if there is none. */
+PyAPI_FUNC(PyObject *) _PyImmutable_OwnModule(PyObject *m);
+/* 1 if m is a proxy of another interpreter's module. Never fails. */
+PyAPI_FUNC(int) _PyImmutable_IsForeign(PyObject *m);
+
+/* How many modules are shared (share_module): not zero only if an import must
+ * ask. Adopt puts those that were shared since the last call into sys.modules,
+ * where an older module of the same name is: 0, or -1 with an exception. */
+PyAPI_DATA(int) _PyImmutable_SharedModules;
+PyAPI_FUNC(int) _PyImmutable_AdoptSharedModules(void);
+
 /* Make the static types of the runtime ready in the running interpreter, while
  * it starts: 0, or -1 with an exception. */
 PyAPI_FUNC(int) _PyImmutable_InitTypes(void);

@@ -1,0 +1,158 @@
+//! Functions of `_immutable` about modules.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::{ptr, slice, str};
+
+use pyo3::ffi as py;
+
+use super::module::method;
+use crate::freeze::run::{self, Terms};
+use crate::object::ffi;
+use crate::object::header::{self, Object, PROXY};
+use crate::object::raise::{self, Raised};
+use crate::share::reference::Reference;
+use crate::share::shared_module::{self, Claim, Denied};
+use crate::share::{module, transfer};
+
+const SHARE_DOC: &CStr = c"_share_module(module, name, /)
+--
+
+Freeze module as a whole, and have every interpreter's import of name find it.
+
+All or nothing, as freeze(). Its namespace must hold nothing that belongs to an
+interpreter: see immutable.share_module, which sees to that.";
+
+const SHARED_DOC: &CStr = c"_shared_module(name, /)
+--
+
+Return the module that is shared under that name, or None.";
+
+const ADOPT_DOC: &CStr = c"_adopt_shared_modules()
+--
+
+Put modules that were shared since the last call into sys.modules, where another
+module of the same name is.";
+
+const OWN_DOC: &CStr = c"_own_module(module, /)
+--
+
+Return the module that module, any object, stands for in this interpreter.";
+
+/// The functions, for the method table of the module.
+pub const METHODS: [py::PyMethodDef; 4] = [
+    method(c"_share_module", share as *const c_void, py::METH_FASTCALL, SHARE_DOC),
+    method(c"_shared_module", shared as *const c_void, py::METH_O, SHARED_DOC),
+    method(c"_adopt_shared_modules", adopt as *const c_void, py::METH_NOARGS, ADOPT_DOC),
+    method(c"_own_module", own as *const c_void, py::METH_O, OWN_DOC),
+];
+
+unsafe fn none() -> Object {
+    let none = &raw mut ffi::_Py_NoneStruct;
+    // SAFETY: a GIL is held.
+    unsafe { ffi::Py_IncRef(none) };
+    none
+}
+
+unsafe fn or_null(outcome: Result<(), Raised>) -> Object {
+    // SAFETY: a GIL is held.
+    outcome.map_or(ptr::null_mut(), |()| unsafe { none() })
+}
+
+/// The text of a string, which lives as long as that is not released.
+unsafe fn text<'a>(name: Object) -> Result<&'a str, Raised> {
+    // SAFETY: a GIL is held; CPython's UTF-8 is valid.
+    unsafe {
+        let mut length = 0;
+        let text = ffi::PyUnicode_AsUTF8AndSize(name, &raw mut length);
+        if text.is_null() {
+            return Err(Raised);
+        }
+        Ok(str::from_utf8_unchecked(slice::from_raw_parts(text.cast(), length as usize)))
+    }
+}
+
+unsafe extern "C" fn share(_: Object, args: *const Object, n: isize) -> Object {
+    // SAFETY: METH_FASTCALL.
+    unsafe {
+        if n != 2 || !module::is_module(*args) {
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"_share_module() takes a module and its name".as_ptr());
+            return ptr::null_mut();
+        }
+        or_null(text(*args.add(1)).and_then(|name| share_as(*args, name)))
+    }
+}
+
+unsafe fn share_as(module: Object, name: &str) -> Result<(), Raised> {
+    // SAFETY: a GIL is held and the module alive.
+    unsafe {
+        transfer::require_shared_allocator()?;
+        let claim = match Claim::new(name, module) {
+            Ok(claim) => claim,
+            Err(Denied::Done) => return Ok(()),
+            Err(Denied::OutOfMemory) => return Err(raise::no_memory(crate::object::memory::OutOfMemory)),
+            Err(Denied::Taken) => {
+                ffi::PyErr_SetString(
+                    ffi::PyExc_ValueError,
+                    c"another module of this name is shared already, or is being shared".as_ptr(),
+                );
+                return Err(Raised);
+            }
+        };
+        freeze_whole(module)?;
+        claim.publish(Reference::new(module, c"share_module()")?);
+        Ok(())
+    }
+}
+
+unsafe fn freeze_whole(module: Object) -> Result<(), Raised> {
+    // SAFETY: as `share_as`.
+    unsafe {
+        if module::is_frozen_whole(module) {
+            return Ok(());
+        }
+        if header::flags(module) & PROXY == 0 {
+            return run::freeze_whole_module(module);
+        }
+        if module::is_foreign(module) || module::has_twin(module) {
+            ffi::PyErr_SetString(
+                ffi::PyExc_TypeError,
+                c"this is a proxy of another module: share that module, in the interpreter that it belongs to".as_ptr(),
+            );
+            return Err(Raised);
+        }
+        // A freeze has reached it before. What it is counted by stays, so only its namespace is left to freeze.
+        run::freeze(&[(*module.cast::<ffi::PyModuleObject>()).md_dict], Terms::NONE)?;
+        module::become_whole(module);
+        Ok(())
+    }
+}
+
+unsafe extern "C" fn shared(_: Object, name: Object) -> Object {
+    // SAFETY: METH_O.
+    unsafe {
+        match text(name) {
+            Ok(name) => shared_module::find(name).map_or_else(|| none(), Reference::into_raw),
+            Err(Raised) => ptr::null_mut(),
+        }
+    }
+}
+
+unsafe extern "C" fn adopt(_: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS.
+    unsafe { or_null(shared_module::adopt()) }
+}
+
+/// `_PyImmutable_AdoptSharedModules`
+///
+/// # Safety
+/// The caller holds a GIL. Python code may run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_AdoptSharedModules() -> c_int {
+    // SAFETY: the caller's.
+    if unsafe { shared_module::adopt() }.is_ok() { 0 } else { -1 }
+}
+
+unsafe extern "C" fn own(_: Object, op: Object) -> Object {
+    // SAFETY: METH_O.
+    unsafe { if module::is_module(op) { module::own(op).unwrap_or(ptr::null_mut()) } else { ffi::Py_NewRef(op) } }
+}

@@ -1,0 +1,755 @@
+"""A module that a freeze reaches stands, in each interpreter, for that interpreter's own module."""
+
+import copy
+import gc
+import importlib.util
+import logging
+import math
+import pickle
+import sys
+import textwrap
+import types
+import weakref
+from concurrent import interpreters
+
+import pytest
+
+import immutable
+from immutable import ImmutableModule, MutationError, NotFreezableError, freeze, is_frozen
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Runs source in another interpreter, with the names given; modules written by `package` can be imported there."""
+    created = []
+
+    class Elsewhere:
+        path = tmp_path
+
+        def __init__(self):
+            self.interpreter = interpreters.create()
+            created.append(self.interpreter)
+            self.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
+
+        def run(self, source, **shared):
+            if shared:
+                self.interpreter.prepare_main(**shared)
+            self.interpreter.exec(textwrap.dedent(source))
+
+        def close(self):
+            created.remove(self.interpreter)
+            self.interpreter.close()
+
+    yield Elsewhere
+    for interpreter in created:
+        interpreter.close()
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Writes modules that every interpreter can import, and imports one here."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def write(name, **sources):
+        for path, source in sources.items():
+            file = tmp_path / (path.replace("__", "/") + ".py")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+    yield write
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+class Holder:
+    def __init__(self, module):
+        self.module = module
+
+
+# ---- At home -----------------------------------------------------------------
+
+
+def test_a_module_keeps_its_identity_and_is_an_immutable_module(module):
+    m = module("x = 1")
+    before = id(m)
+    assert freeze(m) is m
+    assert id(sys.modules[m.__name__]) == before
+    assert type(m) is ImmutableModule
+    assert isinstance(m, types.ModuleType)
+    assert is_frozen(m)
+    assert issubclass(ImmutableModule, types.ModuleType)
+    assert ImmutableModule.__module__ == "immutable"
+
+
+def test_no_immutable_module_can_be_made():
+    with pytest.raises(TypeError):
+        ImmutableModule("name")
+
+
+def test_a_module_stays_mutable_where_it_belongs(module):
+    m = freeze(module("x = 1"))
+    m.x = 2
+    m.y = []
+    m.y.append(1)
+    assert (m.x, m.y, vars(m)["x"]) == (2, [1], 2)
+    del m.y
+    with pytest.raises(AttributeError):
+        del m.y
+    vars(m)["z"] = 3
+    assert m.z == 3
+    assert "z" in dir(m)
+    assert m.__dict__ is vars(m)
+    with pytest.raises(AttributeError):
+        m.__dict__ = {}
+
+
+def test_annotations_of_a_frozen_module_can_be_set_and_read(module):
+    m = freeze(module("x: int = 1"))
+    assert m.__annotations__ == {"x": int}
+    m.__annotations__ = {"y": str}
+    assert m.__annotations__ == {"y": str}
+    m.__annotate__ = lambda form: {"z": float}
+    assert m.__annotations__ == {"z": float}
+
+
+def test_the_class_of_a_frozen_module_cannot_be_changed(module):
+    m = freeze(module("x = 1"))
+    with pytest.raises(MutationError):
+        m.__class__ = types.ModuleType
+    with pytest.raises(MutationError):
+        m.__init__("another")
+    assert type(m) is ImmutableModule
+    assert m.__name__ != "another"
+
+
+def test_the_table_of_own_modules_holds_it(module):
+    m = freeze(module("x = 1"))
+    assert sys.mut_modules[m.__name__].__dict__ is m.__dict__
+    sys.mut_modules[m.__name__].x = 5
+    assert m.x == 5
+
+
+def test_a_refused_freeze_leaves_a_module_as_it_was(module):
+    m = module("x = 1")
+    with pytest.raises(NotFreezableError):
+        freeze([m, (_ for _ in ())])
+    assert type(m) is types.ModuleType
+    assert not is_frozen(m)
+    assert m.__name__ not in sys.mut_modules
+    assert gc.is_tracked(m)
+
+
+def test_module_getattr_and_dir_functions_are_asked(module):
+    m = freeze(
+        module("""
+            def __getattr__(name):
+                if name == "made":
+                    return [name]
+                raise AttributeError(name)
+
+            def __dir__():
+                return ["made"]
+        """)
+    )
+    assert m.made == ["made"]
+    assert dir(m) == ["made"]
+    with pytest.raises(AttributeError):
+        m.missing
+    assert not hasattr(m, "missing")
+
+
+def test_a_frozen_module_can_be_imported_from_reloaded_and_imported_again(package):
+    m = package("again_made_by_test", again_made_by_test="x = 1\n_y = 2\n")
+    freeze(m)
+    namespace = {}
+    exec("from again_made_by_test import *\nimport again_made_by_test as same", namespace)
+    assert namespace["x"] == 1
+    assert "_y" not in namespace
+    assert namespace["same"] is m
+    m.x = 5
+    assert importlib.reload(m) is m
+    assert m.x == 1
+    del sys.modules["again_made_by_test"]
+    other = importlib.import_module("again_made_by_test")
+    assert other is not m
+    assert type(other) is types.ModuleType
+    m.x = 7
+    assert other.x == 1
+    freeze(other)
+    other.x = 8
+    assert (m.x, other.x) == (7, 8)
+
+
+def test_a_frozen_module_is_pickled_and_copied_by_name(module):
+    m = freeze(module("x = 1"))
+    assert pickle.loads(pickle.dumps(m)) is m
+    assert copy.copy(m) is m
+    assert copy.deepcopy(freeze({"module": m}))["module"] is m
+
+
+def test_a_frozen_module_can_be_referenced_weakly_before_and_after(module):
+    m = module("x = 1", name="weakly_made_by_test")
+    before = weakref.ref(m)
+    freeze(m)
+    after = weakref.ref(m)
+    assert before() is after() is m
+    del sys.modules["weakly_made_by_test"]
+    sys.mut_modules.pop("weakly_made_by_test")
+    del m
+    gc.collect()
+    assert before() is after() is None
+
+
+def test_a_frozen_module_is_reclaimed():
+    made = types.ModuleType("reclaimed_made_by_test")
+    watch = weakref.ref(made)
+
+    class Value:
+        pass
+
+    made.value = Value()
+    value = weakref.ref(made.value)
+    freeze(made)
+    del made
+    assert watch() is None
+    assert value() is None
+
+
+def test_specialised_code_goes_on_with_a_module_that_was_frozen(module):
+    m = module("x = 1\ndef f():\n    return 2")
+
+    def read():
+        return m.x, m.f()
+
+    for _ in range(100):
+        assert read() == (1, 2)
+    freeze(m)
+    for i in range(100):
+        m.x = i
+        assert read() == (i, 2)
+    m.added = 1
+    del m.x
+    with pytest.raises(AttributeError):
+        read()
+
+
+def test_a_module_whose_class_is_written_in_python_keeps_its_class(module):
+    m = module("x = 1")
+
+    class Counting(types.ModuleType):
+        @property
+        def double(self):
+            return 2 * self.x
+
+        def __getattribute__(self, name):
+            if name == "seen":
+                return "here"
+            return super().__getattribute__(name)
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value + 1 if name == "x" else value)
+
+    m.__class__ = Counting
+
+    def read():
+        return m.x, m.double, m.seen
+
+    for _ in range(50):
+        assert read() == (1, 2, "here")
+    freeze(m)
+    for _ in range(50):
+        assert read() == (1, 2, "here")
+    m.x = 4
+    assert read() == (5, 10, "here")
+    assert type(m) is ImmutableModule
+    assert type(sys.mut_modules[m.__name__]) is Counting
+
+
+def test_a_module_with_slots_of_its_own_refuses(module):
+    class Crowded(types.ModuleType):
+        __slots__ = ("slot",)
+
+    with pytest.raises(NotFreezableError, match="slots"):
+        freeze([Crowded("crowded_made_by_test")])
+
+
+def test_a_nameless_module_freezes_and_works_at_home(elsewhere):
+    nameless = types.ModuleType.__new__(types.ModuleType)
+    nameless.x = 1
+    holder = freeze(Holder(nameless))
+    assert holder.module.x == 1
+    elsewhere().run(
+        """
+        try:
+            holder.module.x
+        except ImportError as error:
+            assert "name" in str(error)
+        else:
+            raise AssertionError
+        """,
+        holder=holder,
+    )
+
+
+# ---- In another interpreter ----------------------------------------------------
+
+
+def test_a_module_reached_through_data_is_the_own_one_of_each_interpreter(package, elsewhere):
+    m = package("own_made_by_test", own_made_by_test="level = 1\ndef get():\n    return level\n")
+    holder = freeze(Holder(m))
+    m.level = 10
+    other = elsewhere()
+    other.run(
+        """
+        import sys, types
+        from immutable import ImmutableModule
+        proxy = holder.module
+        assert type(proxy) is ImmutableModule and isinstance(proxy, types.ModuleType)
+        assert "own_made_by_test" not in sys.modules
+        assert proxy.level == 1
+        own = sys.modules["own_made_by_test"]
+        assert sys.mut_modules["own_made_by_test"] is own and own is not proxy
+        proxy.level = 2
+        assert own.level == 2 == proxy.get()
+        own.extra = []
+        assert proxy.extra is own.extra
+        del proxy.extra
+        assert not hasattr(own, "extra")
+        assert vars(proxy) is vars(own) is proxy.__dict__
+        assert dir(proxy) == dir(own)
+        assert proxy.__name__ == "own_made_by_test" and "own_made_by_test" in repr(proxy)
+        proxy.__annotations__ = {"level": int}
+        assert own.__annotations__ == {"level": int}
+        """,
+        holder=holder,
+    )
+    assert m.level == 10
+    assert m.get() == 10
+
+
+def test_the_namespace_of_another_interpreter_cannot_be_reached(package, elsewhere):
+    m = package("hidden_made_by_test", hidden_made_by_test="place = 'file'\n")
+    m.place = "home"
+    elsewhere().run(
+        """
+        import types
+        Module = types.ModuleType
+        assert Module.__getattribute__(proxy, "place") == "file"
+        assert Module.__dict__["__dict__"].__get__(proxy)["place"] == "file"
+        assert object.__getattribute__(proxy, "__dict__")["place"] == "file"
+        try:
+            assert object.__getattribute__(proxy, "place") == "file"
+        except AttributeError:
+            pass
+        assert Module.__dir__(proxy) and "file" in repr(Module.__dict__["__annotations__"].__get__(proxy)) + "file"
+        for write in (lambda: Module.__init__(proxy, "x"), lambda: object.__setattr__(proxy, "place", 1)):
+            try:
+                write()
+            except TypeError:
+                pass
+            else:
+                raise AssertionError
+        assert proxy.place == "file" and vars(proxy)["place"] == "file"
+        namespace = {"__builtins__": builtins}
+        exec("result = len('abc')", namespace)
+        assert namespace["result"] == 3
+        """,
+        proxy=freeze(m),
+        builtins=freeze(sys.modules["builtins"]),
+    )
+    assert m.place == "home"
+
+
+def test_import_reload_and_star_import_of_a_proxy_reach_the_own_module(package, elsewhere):
+    m = package("reach_made_by_test", reach_made_by_test="x = 1\n")
+    elsewhere().run(
+        """
+        import importlib, sys
+        proxy.x = 2
+        namespace = {}
+        exec("from reach_made_by_test import *", namespace)
+        assert namespace["x"] == 2
+        assert importlib.reload(proxy) is sys.modules["reach_made_by_test"]
+        assert proxy.x == 1
+        own = sys.modules.pop("reach_made_by_test")
+        assert proxy.x == 1
+        own.x = 3
+        assert proxy.x == 3
+        del sys.mut_modules["reach_made_by_test"]
+        assert proxy.x == 1 and sys.mut_modules["reach_made_by_test"] is not own
+        import pickle
+        assert pickle.loads(pickle.dumps(proxy)) is sys.modules["reach_made_by_test"]
+        """,
+        proxy=freeze(m),
+    )
+
+
+def test_a_module_getattr_function_of_the_own_module_is_asked(package, elsewhere):
+    m = package(
+        "asked_made_by_test",
+        asked_made_by_test="""
+            import sys
+            where = id(sys.modules)
+            def __getattr__(name):
+                if name.startswith("make_"):
+                    return name, where
+                raise AttributeError(name)
+        """,
+    )
+    assert m.make_it == ("make_it", id(sys.modules))
+    elsewhere().run(
+        """
+        import sys
+        assert proxy.make_it == ("make_it", id(sys.modules))
+        assert not hasattr(proxy, "missing")
+        """,
+        proxy=freeze(m),
+    )
+
+
+def test_packages_and_submodules(package, elsewhere):
+    package(
+        "tree_made_by_test.branch.leaf",
+        tree_made_by_test____init__="",
+        tree_made_by_test__branch____init__="colour = 'brown'",
+        tree_made_by_test__branch__leaf="colour = 'green'\ndef get():\n    return colour\n",
+        tree_made_by_test__other="raise ValueError('broken')",
+        tree_made_by_test__importing="import not_there_made_by_test",
+    )
+    tree = sys.modules["tree_made_by_test"]
+    namespace = {"tree_made_by_test": tree, "__name__": "tests"}
+    exec("def get():\n    return tree_made_by_test.branch.leaf.get()", namespace)
+    get = freeze(namespace["get"])
+    sys.modules["tree_made_by_test.branch.leaf"].colour = "red"
+    assert get() == "red"
+    elsewhere().run("assert get() == 'green'", get=get)
+    elsewhere().run(
+        """
+        import sys
+        assert tree.branch.leaf.get() == "green"
+        assert tree.branch is sys.modules["tree_made_by_test.branch"]
+        assert not hasattr(tree, "root")
+        assert not hasattr(tree.branch.leaf, "more")
+        for name, expected in ("other", ValueError), ("importing", ModuleNotFoundError):
+            try:
+                getattr(tree, name)
+            except expected:
+                pass
+            else:
+                raise AssertionError(name)
+        """,
+        tree=freeze(tree),
+    )
+
+
+def test_a_module_that_cannot_be_imported_says_so(module, elsewhere):
+    m = module("x = 1", name="only_here_made_by_test")
+    elsewhere().run(
+        """
+        try:
+            proxy.x
+        except ImportError as error:
+            assert "only_here_made_by_test" in str(error)
+        else:
+            raise AssertionError
+        """,
+        proxy=freeze(m),
+    )
+
+
+def test_the_proxy_itself_in_sys_modules_is_no_own_module(module, elsewhere):
+    m = module("x = 1", name="misplaced_made_by_test")
+    other = elsewhere()
+    other.run(
+        """
+        import sys
+        sys.modules["misplaced_made_by_test"] = proxy
+        try:
+            proxy.x
+        except ImportError as error:
+            assert "misplaced_made_by_test" in str(error)
+        else:
+            raise AssertionError
+        """,
+        proxy=freeze(m),
+    )
+    other.close()
+    assert m.x == 1  # the end of the other interpreter has not cleared this namespace
+
+
+def test_modules_pass_through_queues_and_channels(elsewhere):
+    import json
+
+    freeze(json)
+    sender, receiver = immutable.channel()
+    queue = interpreters.create_queue()
+    sender.send(json)
+    queue.put(json)
+    elsewhere().run(
+        """
+        import json
+        first, second = receiver.recv(), queue.get()
+        assert first is second and first is not json
+        assert first.dumps is json.dumps
+        """,
+        receiver=receiver,
+        queue=queue,
+    )
+
+
+def test_weak_references_to_a_module_from_two_interpreters(elsewhere):
+    import json
+
+    freeze(json)
+    here = weakref.ref(json)
+    elsewhere().run(
+        """
+        import weakref
+        for _ in range(3):
+            assert weakref.ref(proxy)() is proxy
+        """,
+        proxy=json,
+    )
+    assert here() is json
+
+
+def test_a_module_frozen_in_a_subinterpreter_is_the_own_one_here(package, elsewhere):
+    m = package("below_made_by_test", below_made_by_test="level = 1\n")
+    queue = interpreters.create_queue()
+    other = elsewhere()
+    other.run(
+        """
+        import below_made_by_test
+        from immutable import freeze
+        below_made_by_test.level = 5
+        def get():
+            return below_made_by_test.level
+        class Holder:
+            def __init__(self, module):
+                self.module = module
+        queue.put(freeze((below_made_by_test, get, {"module": below_made_by_test})))
+        assert get() == 5
+        """,
+        queue=queue,
+    )
+    proxy, get, data = queue.get()
+    m.level = 2
+    assert get() == proxy.level == data["module"].level == 2
+    proxy.level = 3
+    assert m.level == 3
+    other.close()
+    assert get() == proxy.level == 3
+    assert "below_made_by_test" in repr(proxy)
+    del proxy, get, data
+    gc.collect()
+
+
+def test_the_last_reference_to_a_module_may_be_given_up_elsewhere(elsewhere):
+    made = types.ModuleType("given_up_made_by_test")
+    made.held = held = []
+    queue = interpreters.create_queue()
+    queue.put(freeze(Holder(made)))
+    del made
+    count = sys.getrefcount(held)
+    other = elsewhere()
+    other.run("holder = queue.get(); del holder; import gc; gc.collect()", queue=queue)
+    for _ in range(1000):
+        if sys.getrefcount(held) == count - 1:
+            break
+    assert sys.getrefcount(held) == count - 1
+
+
+# ---- Functions of C modules ------------------------------------------------------
+
+
+def test_a_c_function_reached_through_data_runs_with_the_own_module(elsewhere):
+    import _csv
+
+    data = freeze({"dialects": _csv.list_dialects, "register": _csv.register_dialect, "sqrt": math.sqrt})
+    before = _csv.list_dialects()
+    elsewhere().run(
+        """
+        import _csv
+        for _ in range(50):
+            assert data["sqrt"](16) == 4
+        data["register"]("made_by_test", delimiter="|")
+        assert "made_by_test" in _csv.list_dialects()
+        for _ in range(50):
+            assert data["dialects"]() == _csv.list_dialects()
+        """,
+        data=data,
+    )
+    assert _csv.list_dialects() == before == data["dialects"]()
+
+
+def test_every_calling_convention(elsewhere):
+    import _operator
+    import _random
+    import _struct
+    import binascii
+
+    calls = freeze(
+        [
+            (math.sqrt, (16.0,), {}),  # one argument
+            (math.gcd, (12, 18), {}),  # any number
+            (math.isclose, (1.0, 1.0), {"rel_tol": 0.1}),  # keywords
+            (_struct.pack, ("<i", 1), {}),
+            (_operator.add, (1, 2), {}),
+            (binascii.hexlify, (b"a",), {"sep": "-"}),
+            (math.fsum, ([1, 2],), {}),
+            (_struct._clearcache, (), {}),  # no argument
+        ]
+    )
+    for function, args, kwargs in calls:
+        results = [function(*args, **kwargs) for _ in range(30)]
+        assert all(result == results[0] for result in results)
+    elsewhere().run(
+        """
+        for function, args, kwargs in calls:
+            results = [function(*args, **kwargs) for _ in range(30)]
+            assert all(result == results[0] for result in results)
+        try:
+            calls[0][0]()
+        except TypeError:
+            pass
+        else:
+            raise AssertionError
+        """,
+        calls=calls,
+    )
+
+
+def test_a_c_function_that_takes_a_tuple(elsewhere):
+    _testcapi = pytest.importorskip("_testcapi")
+    freeze([_testcapi.meth_varargs, _testcapi.meth_varargs_keywords])
+    for _ in range(30):
+        assert _testcapi.meth_varargs(1)[1] == (1,)
+        assert _testcapi.meth_varargs_keywords(1, a=2)[1:] == ((1,), {"a": 2})
+
+
+def test_a_frozen_c_function_describes_itself_as_before():
+    import inspect
+
+    function = freeze([math.sqrt])[0]
+    assert isinstance(function, types.BuiltinFunctionType)
+    assert inspect.isbuiltin(function)
+    assert repr(function) == "<built-in function sqrt>"
+    assert (function.__name__, function.__module__, function.__self__) == ("sqrt", "math", math)
+    assert str(inspect.signature(function)) == "(x, /)"
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert copy.deepcopy(function) is function
+    assert function == math.sqrt
+    assert hash(function) == hash(math.sqrt)
+
+
+def test_functions_of_builtins_are_what_they_were():
+    freeze([len, print, sum])
+    assert type(len) is types.BuiltinFunctionType
+
+
+def test_a_captured_c_function_is_the_own_one(module, elsewhere):
+    m = module("""
+        from math import sqrt, hypot
+
+        def distance(x, y):
+            return sqrt(x * x + y * y), hypot(x, y)
+    """)
+    freeze(m.distance)
+    for _ in range(100):
+        assert m.distance(3, 4) == (5, 5)
+    elsewhere().run(
+        """
+        for _ in range(100):
+            assert distance(3, 4) == (5, 5)
+        """,
+        distance=m.distance,
+    )
+
+
+def test_a_frozen_c_function_is_reclaimed():
+    spec = importlib.util.find_spec("_csv")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    function = made.field_size_limit
+    watch, module = weakref.ref(freeze([function])[0]), weakref.ref(made)
+    assert function() == 131072
+    del function, made.field_size_limit
+    assert watch() is None
+    function = weakref.ref(made.list_dialects)
+    freeze([made.list_dialects])
+    assert function()() == []
+    del made
+    gc.collect()
+    assert module() is not None  # its functions refer to it, and no collector sees that cycle: it is left to the end
+
+
+# ---- Use --------------------------------------------------------------------------
+
+
+def test_a_frozen_function_logs_in_every_interpreter(module, elsewhere, caplog):
+    m = module("""
+        import logging
+
+        def work(number):
+            logging.getLogger("made_by_test").warning("worked on %s", number)
+            return number + 1
+    """)
+    freeze(m.work)
+    assert m.work(1) == 2
+    assert "worked on 1" in caplog.text
+    elsewhere().run(
+        """
+        import io, logging
+        stream = io.StringIO()
+        logging.basicConfig(stream=stream, format="%(message)s")
+        assert work(2) == 3
+        assert stream.getvalue() == "worked on 2\\n", stream.getvalue()
+        """,
+        work=m.work,
+    )
+    logging.getLogger("made_by_test").propagate = True  # loggers stay mutable
+
+
+@pytest.mark.parametrize("make", [lambda: logging.getLogger("refused"), logging.StreamHandler, lambda: logging.Logger.manager])
+def test_a_logger_in_data_is_refused_with_the_way_out(make):
+    part = make()
+    with pytest.raises(NotFreezableError, match="getLogger") as raised:
+        freeze({"part": part})
+    assert raised.value.path == "root['part']"
+    assert not is_frozen(logging.Logger)
+    logging.getLogger("refused").debug("not refused")
+
+
+def test_the_table_of_own_modules_cannot_be_frozen():
+    with pytest.raises(NotFreezableError, match="mut_modules"):
+        freeze(sys.mut_modules)
+
+
+def test_importing_inside_a_frozen_function_imports_into_the_calling_interpreter(package, elsewhere):
+    package("late_made_by_test", late_made_by_test="import sys\nwhere = id(sys.modules)\n")
+    namespace = {"__name__": "tests"}
+    exec(
+        textwrap.dedent("""
+            def work():
+                import sys
+                known = "late_made_by_test" in sys.modules
+                import late_made_by_test
+                from late_made_by_test import where
+                return known, late_made_by_test.where == where == id(sys.modules), id(late_made_by_test)
+        """),
+        namespace,
+    )
+    work = freeze(namespace["work"])
+    assert work() == (True, True, id(sys.modules["late_made_by_test"]))
+    elsewhere().run(
+        """
+        import sys
+        known, own, address = work()
+        assert not known and own
+        assert address == id(sys.modules["late_made_by_test"])
+        """,
+        work=work,
+    )
