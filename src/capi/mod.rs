@@ -487,7 +487,8 @@ pub unsafe extern "C" fn PyImmutable_RegisterShallowImmutable(ty: Type) -> c_int
         if header::is_python_class(ty) {
             ffi::PyErr_SetString(
                 ffi::PyExc_TypeError,
-                c"only a type made in C can be a shallow immutable: register a class with register_freezable()".as_ptr(),
+                c"only a type made in C can be a shallow immutable: register a class with register_freezable()"
+                    .as_ptr(),
             );
             return -1;
         }

@@ -8,7 +8,7 @@
 //!   kept with the object    bit 0: the collector tracked it; bit 1: a proxy
 //! ```
 
-use std::collections::TryReserveError;
+use std::collections::{HashMap, TryReserveError};
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 

@@ -35,7 +35,8 @@ const CROWDED_MODULE: &str = "its class adds slots to a module, which a proxy of
     import the module where it is used";
 
 const MODULE_CLASS: &str = "it is a module whose class is written in Python, and cannot be frozen as a whole";
-const MODULE_STATE: &str = "it is a module made in C, which keeps state for its interpreter, and cannot be frozen as a whole";
+const MODULE_STATE: &str =
+    "it is a module made in C, which keeps state for its interpreter, and cannot be frozen as a whole";
 
 const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, sys.mut_modules, the namespace of sys or builtins): \
     freeze a copy, or refer to the module";
@@ -156,7 +157,8 @@ impl Prepared {
             aside: Vec::new(),
             // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
             vital: unsafe {
-                let own_modules = interpreter::existing().map_or(std::ptr::null_mut(), |state| state.modules.existing_table());
+                let own_modules =
+                    interpreter::existing().map_or(std::ptr::null_mut(), |state| state.modules.existing_table());
                 [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::PyImport_GetModuleDict(), own_modules]
             },
             exporting: Vec::new(),
@@ -390,8 +392,7 @@ impl Prepared {
             let fields = &*op.cast::<ffi::PyModuleObject>();
             let ty = header::type_of(op);
             let is_plain = ty == &raw mut ffi::PyModule_Type || ty == module_type::module_type();
-            if !is_plain && (*ty).tp_basicsize != size_of::<ffi::PyModuleObject>() as isize
-                || fields.md_dict.is_null()
+            if !is_plain && (*ty).tp_basicsize != size_of::<ffi::PyModuleObject>() as isize || fields.md_dict.is_null()
             {
                 return Err(refused(CROWDED_MODULE));
             }

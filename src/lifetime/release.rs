@@ -17,7 +17,7 @@ use super::{count, headless, pinned, site, weak};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PARTED, PROXY, PyNode};
-use crate::share::{class, interpreter, part};
+use crate::share::{cfunction, class, interpreter, module, module_type, part};
 
 // Relaxed throughout: a statistic that orders nothing. With one interpreter only, its GIL makes every change whole.
 static FROZEN_OBJECTS: AtomicUsize = AtomicUsize::new(0);

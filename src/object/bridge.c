@@ -281,7 +281,6 @@ PyObject *const imm_name_package = &_Py_ID(__package__);
 PyObject *const imm_name_builtins = &_Py_ID(__builtins__);
 PyObject *const imm_name_loader = &_Py_ID(__loader__);
 PyObject *const imm_name_spec = &_Py_ID(__spec__);
-PyObject *const imm_name_module = &_Py_ID(__module__);
 
 const int imm_op_store_attr = STORE_ATTR;
 const int imm_op_delete_attr = DELETE_ATTR;

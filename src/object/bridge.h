@@ -97,7 +97,6 @@ extern PyObject *const imm_name_package;
 extern PyObject *const imm_name_builtins;
 extern PyObject *const imm_name_loader;
 extern PyObject *const imm_name_spec;
-extern PyObject *const imm_name_module;
 
 /* Numbers of the instructions that write. */
 extern const int imm_op_store_attr;

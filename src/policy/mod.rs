@@ -19,8 +19,8 @@ pub mod declared;
 pub mod hook;
 pub mod option;
 mod registry;
-mod stateful;
 mod standard_library;
+mod stateful;
 
 use std::ptr;
 

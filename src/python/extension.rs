@@ -9,7 +9,6 @@ use pyo3::ffi as py;
 
 use super::module::method;
 use crate::foreign::{self, file};
-use crate::freeze::run;
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::raise;

@@ -354,7 +354,7 @@ unsafe fn import(ty: Type, home: Object) -> Object {
     unsafe {
         let error = ffi::PyErr_GetRaisedException();
         let mut found = home;
-        if let Ok(module) = module::resolve(home) {
+        if let Ok(module) = module::own(home) {
             if ffi::imm_module_token(module) == ffi::imm_module_token(home)
                 && let Some(state) = interpreter::existing()
                 && (state.extensions.modules.get(&ty) == Some(&module)
@@ -406,7 +406,7 @@ unsafe fn link_all(needs: u64) -> Result<(), Raised> {
         for entry in published().filter(|entry| entry.needed.load(Ordering::Relaxed)) {
             if !interpreter::current().ok_or(Raised)?.extensions.modules.contains_key(&entry.ty) {
                 let home = (*entry.ty.cast::<ffi::PyHeapTypeObject>()).ht_module;
-                let module = module::resolve(home)?;
+                let module = module::own(home)?;
                 let state = interpreter::current();
                 let known = state.is_some_and(|state| state.extensions.modules.contains_key(&entry.ty));
                 ffi::Py_DecRef(module);

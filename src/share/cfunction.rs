@@ -279,9 +279,8 @@ unsafe fn make_counterpart(function: &ffi::PyCFunctionObject) -> Result<Object, 
         let module = module::own(function.m_self)?;
         let token = (*function.m_self.cast::<ffi::PyModuleObject>()).md_token;
         // Only a module of the same definition has the state that this C code expects.
-        let same = !token.is_null()
-            && module::is_module(module)
-            && (*module.cast::<ffi::PyModuleObject>()).md_token == token;
+        let same =
+            !token.is_null() && module::is_module(module) && (*module.cast::<ffi::PyModuleObject>()).md_token == token;
         let made = if same {
             ffi::PyCMethod_New(function.m_ml, module, function.m_module, ptr::null_mut())
         } else {

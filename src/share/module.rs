@@ -281,7 +281,8 @@ unsafe fn local_name(module: Object) -> Result<Object, Raised> {
         if name.is_null() {
             ffi::PyErr_SetString(
                 ffi::PyExc_ImportError,
-                c"a frozen object refers to a module without a name, which has no counterpart in this interpreter".as_ptr(),
+                c"a frozen object refers to a module without a name, which has no counterpart in this interpreter"
+                    .as_ptr(),
             );
             return Err(Raised);
         }

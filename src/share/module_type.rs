@@ -60,9 +60,8 @@ pub static mut _PyImmutable_ModuleType: ffi::PyTypeObject = ffi::PyTypeObject {
     tp_setattro: Some(set_attribute),
     tp_methods: (&raw mut METHODS).cast(),
     tp_getset: (&raw mut ATTRIBUTES).cast(),
-    tp_flags: (ffi::Py_TPFLAGS_DEFAULT
-        | ffi::Py_TPFLAGS_IMMUTABLETYPE
-        | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as std::ffi::c_ulong,
+    tp_flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_IMMUTABLETYPE | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION)
+        as std::ffi::c_ulong,
     // SAFETY: null pointers, absent functions and numbers. The base is set when the type is made ready.
     ..unsafe { std::mem::zeroed() }
 };
@@ -137,10 +136,7 @@ unsafe fn attribute_of(op: Object, target: Object, name: Object) -> Object {
     // SAFETY: as `get_attribute`. The exception is set again if no submodule takes its place.
     unsafe {
         let value = ffi::PyObject_GetAttr(target, name);
-        if !value.is_null()
-            || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0
-            || !module::is_foreign(op)
-        {
+        if !value.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 || !module::is_foreign(op) {
             return value;
         }
         let error = ffi::PyErr_GetRaisedException();

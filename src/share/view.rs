@@ -16,6 +16,7 @@ use std::ptr;
 
 use super::{cfunction, code, interpreter, module};
 use crate::freeze::detach::{self, Load};
+use crate::object::address::AddressMap;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
 use crate::object::raise::{self, Raised};
