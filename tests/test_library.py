@@ -9,15 +9,12 @@ import contextlib
 import copy
 import dataclasses
 import enum
-import fractions
 import functools
 import gc
 import ipaddress
 import logging
 import pathlib
 import pickle
-import statistics
-import string
 import threading
 import types
 import typing
@@ -235,12 +232,7 @@ VALUES = {
         lambda: ExceptionGroup("several", [ValueError(1), TypeError([2])]),
         "value, value.exceptions, value.subgroup(lambda e: isinstance(e, ValueError))",
     ),
-    "Template": (
-        lambda: string.Template("$who likes ${what}"),
-        "value.substitute(who='I', what='it'), value.is_valid()",
-    ),
     "t-string": (template_string, "value.strings, value.values, value.interpolations[0].expression, list(value)"),
-    "NormalDist": (lambda: statistics.NormalDist(10, 2), "value, value.cdf(10), value + 1, value.overlap(value)"),
     "Namespace": (lambda: argparse.Namespace(a=[1]), "value, value.a, 'a' in value"),
     "LogRecord": (
         lambda: logging.LogRecord("name", logging.INFO, "path.py", 3, "%s is %d", ("x", 1), None),
@@ -267,10 +259,6 @@ VALUES = {
         "value, value.drive, value == type(value)('c:/a/B'), value.root",
     ),
     "Path": (lambda: pathlib.Path("/"), "value, value.is_dir(), value.exists(), value.info.is_dir(), value.parents[:]"),
-    "Fraction": (
-        lambda: fractions.Fraction(3, 4),
-        "value, value * 2, hash(value), float(value), value < 1, round(value)",
-    ),
     "typing": (lambda: [typing.Optional[int], typing.Any, typing.Callable[[int], str]], "value"),  # noqa: UP045
     "MappingProxyType": (lambda: types.MappingProxyType({"a": [1]}), "value['a'], dict(value)"),
     "lock": (
@@ -336,7 +324,6 @@ PICKLED = [
     "array",
     "UUID",
     "PurePath",
-    "Fraction",
     "Namespace",
 ]
 
