@@ -8,6 +8,7 @@ import enum
 import math
 import pickle
 import types
+from builtins import frozendict
 
 import pytest
 
@@ -283,7 +284,7 @@ def test_mutable_objects_are_copied_too():
 
 def test_what_cannot_be_copied_is_refused():
     with pytest.raises(TypeError, match="generator"):
-        thaw([_ for _ in [(x for x in ())]])
+        thaw([(x for x in ())])
     with pytest.raises(TypeError):
         thaw()
     with pytest.raises(TypeError):

@@ -8,41 +8,44 @@ several interpreters) is shared.
 import copyreg
 import types
 import weakref
+from builtins import frozendict
 
 from _immutable import InterpreterLocal, Receiver, Sender, SharedField
 
 __all__ = ["thaw"]
 
-_SHARED_TYPES = frozenset({
-    type(None),
-    type(NotImplemented),
-    type(Ellipsis),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    range,
-    property,
-    classmethod,
-    staticmethod,
-    weakref.ref,
-    types.CodeType,
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodDescriptorType,
-    types.ClassMethodDescriptorType,
-    types.WrapperDescriptorType,
-    types.GetSetDescriptorType,
-    types.MemberDescriptorType,
-    types.GenericAlias,
-    types.UnionType,
-    InterpreterLocal,
-    Receiver,
-    Sender,
-    SharedField,
-})
+_SHARED_TYPES = frozenset(
+    {
+        type(None),
+        type(NotImplemented),
+        type(Ellipsis),
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        range,
+        property,
+        classmethod,
+        staticmethod,
+        weakref.ref,
+        types.CodeType,
+        types.FunctionType,
+        types.BuiltinFunctionType,
+        types.MethodDescriptorType,
+        types.ClassMethodDescriptorType,
+        types.WrapperDescriptorType,
+        types.GetSetDescriptorType,
+        types.MemberDescriptorType,
+        types.GenericAlias,
+        types.UnionType,
+        InterpreterLocal,
+        Receiver,
+        Sender,
+        SharedField,
+    }
+)
 
 _SHARED_BASES = type, types.ModuleType, types.BuiltinFunctionType
 
@@ -136,7 +139,7 @@ def _finish(obj, memo, items, make):
     # One that is part of itself was copied on the way.
     copied = memo.get(id(obj), _MISSING)
     if copied is _MISSING:
-        unchanged = all(item is before for item, before in zip(items, obj))
+        unchanged = all(item is before for item, before in zip(items, obj, strict=True))
         memo[id(obj)] = copied = obj if unchanged else make(items)
     return copied
 
@@ -148,7 +151,7 @@ def _frozendict(obj, memo):
         items.append((key, (yield value)))
     copied = memo.get(id(obj), _MISSING)
     if copied is _MISSING:
-        unchanged = all(new[0] is old[0] and new[1] is old[1] for new, old in zip(items, obj.items()))
+        unchanged = all(new[0] is old[0] and new[1] is old[1] for new, old in zip(items, obj.items(), strict=True))
         memo[id(obj)] = copied = obj if unchanged else frozendict(items)
     return copied
 

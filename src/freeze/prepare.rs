@@ -35,7 +35,8 @@ const CROWDED_MODULE: &str = "its class adds slots to a module, which a proxy of
     import the module where it is used";
 
 const MODULE_CLASS: &str = "it is a module whose class is written in Python, and cannot be frozen as a whole";
-const MODULE_STATE: &str =
+/// Why a module made in C is not frozen as a whole.
+pub const MODULE_STATE: &str =
     "it is a module made in C, which keeps state for its interpreter, and cannot be frozen as a whole";
 
 const VITAL: &str = "it is a dict that the interpreter itself writes (sys.modules, sys.mut_modules, the namespace of sys or builtins): \
@@ -332,7 +333,7 @@ impl Prepared {
             if header::type_of(op) != &raw mut ffi::PyModule_Type {
                 return Err(refused(MODULE_CLASS));
             }
-            if !fields.md_token.is_null() || !fields.md_state.is_null() || fields.md_dict.is_null() {
+            if module::has_state(op) || fields.md_dict.is_null() {
                 return Err(refused(MODULE_STATE));
             }
             if self.vital.contains(&fields.md_dict) {

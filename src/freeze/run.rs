@@ -186,6 +186,15 @@ pub unsafe fn freeze_whole_module(module: Object) -> Result<(), Raised> {
     unsafe { freeze(&[module], Terms { whole: module, ..Terms::NONE }) }
 }
 
+/// Raises `NotFreezableError` for an object that refuses as a root.
+///
+/// # Safety
+/// As [`freeze`].
+pub unsafe fn refuse(op: Object, reason: &str) -> Raised {
+    // SAFETY: the caller's.
+    unsafe { raise_not_freezable(&[op], reason).map_or_else(|error| raise::no_memory(error), |()| Raised) }
+}
+
 /// Searches, and makes ready to commit.
 #[expect(clippy::result_large_err, reason = "as for `explore`")]
 fn find<'a>(graph: &mut Graph<'a>, roots: &[Object]) -> Result<Plan<PyNode>, Stopped<Graph<'a>>> {

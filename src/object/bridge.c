@@ -40,6 +40,26 @@ imm_init_static_type(PyTypeObject *type)
 }
 
 int
+imm_ready_frozen_type(PyTypeObject *type)
+{
+    if (type->tp_flags & Py_TPFLAGS_READY) {
+        return 0;
+    }
+    *(PyObject *)type = (PyObject) { { _Py_STATIC_IMMORTAL_INITIAL_REFCNT }, NULL };
+    if (PyType_Ready(type) < 0) {
+        return -1;
+    }
+    // None, where the type says nothing, would hide the __doc__ of instances.
+    if (type->tp_doc == NULL && PyDict_Pop(type->tp_dict, &_Py_ID(__doc__), NULL) < 0) {
+        return -1;
+    }
+    PyType_Modified(type);
+    // The first to look an attribute up would store it otherwise.
+    (void)PyUnstable_Type_AssignVersionTag(type);
+    return 1;
+}
+
+int
 imm_handles_signals(void)
 {
     return _PyOS_IsMainThread() && _Py_IsMainInterpreter(PyInterpreterState_Get());

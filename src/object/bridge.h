@@ -30,6 +30,11 @@ int imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *));
  * interpreter, unless it is. 0, or -1 with an exception. */
 int imm_init_static_type(PyTypeObject *type);
 
+/* Make a static type ready, for the whole process, unless it is. Unlike a type
+ * of imm_init_static_type it has one namespace, which the caller freezes.
+ * 1 if it was made ready just now, 0 if before, or -1 with an exception. */
+int imm_ready_frozen_type(PyTypeObject *type);
+
 /* True if the current thread is the one that handles signals. */
 int imm_handles_signals(void);
 

@@ -258,7 +258,7 @@ unsafe fn unreported<F: FnMut(Object)>(op: Object, ty: Type, visit: &mut F) {
         } else if ty == &raw mut ffi::PyRange_Type {
             let parts = op.add(1).cast::<Object>(); // start, stop, step, length
             slots(parts, 4, visit);
-        } else if ffi::PyType_IsSubtype(ty, &raw mut ffi::PyModule_Type) != 0 {
+        } else if is_module(ty) {
             some((*op.cast::<ffi::PyModuleObject>()).md_name);
         } else if is_descriptor(ty) {
             let descr = op.cast::<ffi::PyDescrObject>();
@@ -354,6 +354,15 @@ unsafe fn string_keys<F: FnMut(Object)>(dict: *mut ffi::PyDictObject, visit: &mu
             }
         }
     }
+}
+
+/// True for the types of modules that may be frozen as a whole: those written in C.
+unsafe fn is_module(ty: Type) -> bool {
+    let traverse_of = |ty: Type| {
+        // SAFETY: live types.
+        unsafe { (*ty).tp_traverse.map(|traverse| traverse as usize) }
+    };
+    traverse_of(ty) == traverse_of(&raw mut ffi::PyModule_Type)
 }
 
 /// True for the descriptors that begin with a `PyDescrObject`.

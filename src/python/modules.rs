@@ -6,6 +6,7 @@ use std::{ptr, slice, str};
 use pyo3::ffi as py;
 
 use super::module::method;
+use crate::freeze::prepare;
 use crate::freeze::run::{self, Terms};
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY};
@@ -119,6 +120,9 @@ unsafe fn freeze_whole(module: Object) -> Result<(), Raised> {
                 c"this is a proxy of another module: share that module, in the interpreter that it belongs to".as_ptr(),
             );
             return Err(Raised);
+        }
+        if module::has_state(module) {
+            return Err(run::refuse(module, prepare::MODULE_STATE));
         }
         // A freeze has reached it before. What it is counted by stays, so only its namespace is left to freeze.
         run::freeze(&[(*module.cast::<ffi::PyModuleObject>()).md_dict], Terms::NONE)?;

@@ -21,9 +21,11 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 use super::{channel, interpreter_local, shared_field};
+use crate::freeze::run;
 use crate::lifetime::{count, release};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
+use crate::object::raise::{self, Raised};
 use crate::share::{cfunction, module_type};
 
 /// An instance, as CPython sees it.
@@ -111,15 +113,34 @@ unsafe extern "C" fn traverse(_: Object, _: ffi::visitproc, _: *mut c_void) -> c
     0
 }
 
-/// Those that the module shows.
-fn types() -> [Type; 5] {
+fn types() -> [Type; 4] {
     [
         channel::sender_type(),
         channel::receiver_type(),
         shared_field::shared_field_type(),
         interpreter_local::interpreter_local_type(),
-        module_type::module_type(),
     ]
+}
+
+/// The types that a freeze gives to modules and to functions of C modules.
+///
+/// CPython has room for few types of the kind above. Nobody subclasses these, and their namespace never changes: so
+/// they are static types with one namespace for the process, which is frozen.
+unsafe fn ready_frozen_types() -> Result<(), Raised> {
+    // SAFETY: a GIL is held; the first call returns before a second interpreter begins.
+    unsafe {
+        module_type::set_base();
+        cfunction::set_base();
+        for ty in [module_type::module_type(), cfunction::frozen_type()] {
+            let made = ffi::imm_ready_frozen_type(ty);
+            raise::unless_negative(made)?;
+            if made > 0 {
+                run::freeze(&[(*ty).tp_dict, (*ty).tp_bases, (*ty).tp_mro])?;
+            }
+        }
+        module_type::hide_namespace();
+        Ok(())
+    }
 }
 
 /// Makes the types ready in the running interpreter, unless they are. Returns 0, or -1 with a Python exception.
@@ -132,11 +153,7 @@ fn types() -> [Type; 5] {
 pub unsafe extern "C" fn _PyImmutable_InitTypes() -> c_int {
     // SAFETY: the caller's.
     unsafe {
-        module_type::set_base();
-        cfunction::set_base();
-        let mut types = types().into_iter().chain([cfunction::frozen_type()]);
-        let ready = types.all(|ty| ffi::imm_init_static_type(ty) == 0);
-        module_type::hide_namespace();
+        let ready = types().into_iter().all(|ty| ffi::imm_init_static_type(ty) == 0) && ready_frozen_types().is_ok();
         if ready { 0 } else { -1 }
     }
 }
@@ -147,5 +164,8 @@ pub unsafe extern "C" fn _PyImmutable_InitTypes() -> c_int {
 /// The caller holds the GIL; `module` is the `_immutable` module being made.
 pub unsafe fn add_types(module: Object) -> bool {
     // SAFETY: the caller's.
-    unsafe { _PyImmutable_InitTypes() == 0 && types().into_iter().all(|ty| ffi::PyModule_AddType(module, ty) == 0) }
+    unsafe {
+        let shown = types().into_iter().chain([module_type::module_type()]);
+        _PyImmutable_InitTypes() == 0 && shown.into_iter().all(|ty| ffi::PyModule_AddType(module, ty) == 0)
+    }
 }

@@ -322,10 +322,15 @@ unsafe fn find_or_import(name: Object) -> Result<Object, Raised> {
 unsafe fn import(name: Object) -> Result<Object, Raised> {
     // SAFETY: as `own`.
     unsafe {
-        // Returns the module that a dotted name begins with.
-        let imported = raise::unless_null(ffi::PyImport_Import(name))?;
-        let found = ffi::PyImport_GetModule(name);
-        ffi::Py_DecRef(imported);
+        // Not PyImport_GetModule, which reads attributes of what it finds: that may be the very proxy.
+        let mut found = ptr::null_mut();
+        raise::unless_negative(ffi::PyMapping_GetOptionalItem(ffi::PyImport_GetModuleDict(), name, &raw mut found))?;
+        if found.is_null() || !is_foreign(found) {
+            ffi::Py_DecRef(found);
+            // Returns the module that a dotted name begins with.
+            ffi::Py_DecRef(raise::unless_null(ffi::PyImport_Import(name))?);
+            found = ffi::PyImport_GetModule(name);
+        }
         if found.is_null() || is_foreign(found) {
             ffi::Py_DecRef(found);
             if ffi::PyErr_Occurred().is_null() {
@@ -479,6 +484,16 @@ pub unsafe fn become_whole(op: Object) {
         header::set_flags(op, header::flags(op) & !PROXY);
         header::set_owner(op, 0);
     }
+}
+
+/// True if `op` is a module made in C, which keeps state for its interpreter.
+///
+/// # Safety
+/// `op` is a live module.
+pub unsafe fn has_state(op: Object) -> bool {
+    // SAFETY: the caller's.
+    let fields = unsafe { &*op.cast::<ffi::PyModuleObject>() };
+    !fields.md_token.is_null() || !fields.md_state.is_null()
 }
 
 /// True if `op` has a twin here.

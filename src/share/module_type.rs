@@ -11,7 +11,7 @@ use std::ptr;
 
 use super::module;
 use crate::object::ffi;
-use crate::object::header::{Object, Type};
+use crate::object::header::{self, Object, Type};
 use crate::object::raise::Raised;
 
 unsafe extern "C" {
@@ -60,8 +60,8 @@ pub static mut _PyImmutable_ModuleType: ffi::PyTypeObject = ffi::PyTypeObject {
     tp_setattro: Some(set_attribute),
     tp_methods: (&raw mut METHODS).cast(),
     tp_getset: (&raw mut ATTRIBUTES).cast(),
-    tp_flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_IMMUTABLETYPE | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION)
-        as std::ffi::c_ulong,
+    tp_new: Some(new),
+    tp_flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_IMMUTABLETYPE) as std::ffi::c_ulong,
     // SAFETY: null pointers, absent functions and numbers. The base is set when the type is made ready.
     ..unsafe { std::mem::zeroed() }
 };
@@ -92,9 +92,19 @@ pub unsafe fn hide_namespace() {
     }
 }
 
+/// `type(sys)(name)` is how code gets at the type of modules without an import (importlib does): it makes an ordinary
+/// module.
+unsafe extern "C" fn new(_: Type, args: Object, kwargs: Object) -> Object {
+    // SAFETY: tp_new.
+    unsafe { ffi::PyObject_Call((&raw mut ffi::PyModule_Type).cast(), args, kwargs) }
+}
+
 unsafe extern "C" fn get_attribute(op: Object, name: Object) -> Object {
     // SAFETY: tp_getattro.
     unsafe {
+        if is_pickling(name) {
+            return ffi::PyObject_GenericGetAttr(op, name);
+        }
         match module::target(op) {
             Ok(None) => own_attribute(op, name),
             Ok(Some(target)) => {
@@ -104,6 +114,16 @@ unsafe extern "C" fn get_attribute(op: Object, name: Object) -> Object {
             }
             Err(Raised) => ptr::null_mut(),
         }
+    }
+}
+
+/// The names by which pickle finds out how: a module knows it by its type, whatever it stands for.
+unsafe fn is_pickling(name: Object) -> bool {
+    // SAFETY: an attribute's name is a string, or the lookup raises.
+    unsafe {
+        header::has_feature(header::type_of(name), ffi::Py_TPFLAGS_UNICODE_SUBCLASS)
+            && (ffi::PyUnicode_EqualToUTF8(name, c"__reduce_ex__".as_ptr()) != 0
+                || ffi::PyUnicode_EqualToUTF8(name, c"__reduce__".as_ptr()) != 0)
     }
 }
 
