@@ -29,11 +29,13 @@ from layout import BUILD, PROJECT, Failure, run_tool, shown
 FOLDER = BUILD / "pyperformance"
 
 
-def pyperformance(*arguments):
+def pyperformance(folder, *arguments):
+    """Runs a command of pyperformance in a folder, where it makes an environment for the benchmarks' requirements."""
+    folder.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(
         [sys.executable, "-m", "pyperformance", *map(str, arguments)],
-        cwd=FOLDER,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -43,7 +45,7 @@ def pyperformance(*arguments):
 
 
 def benchmarks():
-    listed = pyperformance("list")
+    listed = pyperformance(FOLDER, "list")
     names = re.findall(r"^- (\S+)", listed.stdout, re.MULTILINE)
     if not names:
         raise Failure(f"pyperformance lists no benchmarks:\n{listed.stdout}")
@@ -58,20 +60,20 @@ def reason(output):
 
 
 class Side:
-    """One interpreter, with an environment for the benchmarks' requirements and what was measured so far."""
+    """One interpreter, with a folder for its environment, and what was measured so far."""
 
     def __init__(self, name, python, mode):
         self.name, self.python, self.mode = name, python, mode
         self.suite, self.failures = None, {}
         self.result = FOLDER / f"{name}.json"
-        self.venv = FOLDER / f"venv-{name}"
+        self.folder = FOLDER / name
         self.result.unlink(missing_ok=True)
 
     def run(self, benchmark):
         output = FOLDER / f"{self.name}-one.json"
         output.unlink(missing_ok=True)
         speed = ["--fast"] if self.mode == "fast" else []
-        done = pyperformance("run", "-p", self.python, "--venv", self.venv, "-b", benchmark, "-o", output, *speed)
+        done = pyperformance(self.folder, "run", "-p", self.python, "-b", benchmark, "-o", output, *speed)
         (FOLDER / f"{self.name}.log").open("a").write(f"--- {benchmark}\n{done.stdout}\n")
         if not output.exists():
             self.failures[benchmark] = reason(done.stdout)
