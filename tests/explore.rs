@@ -110,10 +110,7 @@ proptest! {
         prop_assert_eq!(entered.len(), reference.reached.len(), "an object was entered twice");
         for entry in plan.entries() {
             prop_assert_eq!(entry.leaf, heap.has(entry.node, LEAF));
-            prop_assert!(!heap.has(entry.node, TRACKED));
-            // A leaf may be frozen at first sight; whatever is not is marked.
-            prop_assert!(entry.leaf || !heap.has(entry.node, FROZEN));
-            prop_assert_eq!(heap.has(entry.node, VISITED), !heap.has(entry.node, FROZEN));
+            prop_assert!(!heap.has(entry.node, TRACKED) && heap.has(entry.node, VISITED));
         }
         let components: Vec<BTreeSet<Id>> = plan.components().map(|members| members.iter().copied().collect()).collect();
         prop_assert_eq!(components.iter().cloned().collect::<BTreeSet<_>>(), reference.components());

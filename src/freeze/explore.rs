@@ -4,8 +4,7 @@
 //! components", Information Processing Letters 116, 2016), made iterative over edges that come from a callback and cannot
 //! be resumed. Each container carries one word, its [`Mark`]; nothing else is kept per object but:
 //!
-//! - `order`: every object entered, a word each. What commit and rollback walk. (Leaves that are frozen at first sight stand
-//!   apart, for the rollback alone.)
+//! - `order`: every object entered, a word each. What commit and rollback walk.
 //! - `work`: the frames of the containers on the current path. A frame is the children that are still to be
 //!   explored, and above them, once a deeper frame is on top, the marker of the container itself:
 //!
@@ -184,7 +183,6 @@ impl<H: Heap> Search<H> {
         match heap.classify_root(root) {
             Ok(Seen::Outside | Seen::Visited) => {}
             Ok(Seen::Leaf(keep)) => self.plan.enter_reserved(root, true, keep),
-            Ok(Seen::Frozen) => self.plan.enter_frozen(heap, root)?,
             Ok(Seen::Container(keep)) => {
                 self.plan.enter_reserved(root, false, keep);
                 // SAFETY: reserved above.
@@ -254,13 +252,6 @@ impl<H: Heap> Search<H> {
             match heap.classify(child) {
                 Ok(Seen::Outside) => {}
                 Ok(Seen::Leaf(keep)) => plan.enter_reserved(child, true, keep),
-                Ok(Seen::Frozen) => {
-                    if plan.enter_frozen(heap, child).is_err() {
-                        *last = [node.into_word(), 0];
-                        stop = Some(Reason::OutOfMemory);
-                        return ControlFlow::Break(());
-                    }
-                }
                 Ok(Seen::Container(keep)) => {
                     plan.enter_reserved(child, false, keep);
                     pushed = child.into_word();
@@ -379,11 +370,5 @@ impl<N: Node> Plan<N> {
         let word = node.into_word() | usize::from(leaf) | usize::from(keep.bits()) << 1;
         // SAFETY: both callers reserve before they classify.
         unsafe { self.order.push_reserved(word) };
-    }
-
-    /// Notes a leaf that was frozen at first sight, or restores it.
-    #[inline]
-    fn enter_frozen<H: Heap<Node = N>>(&mut self, heap: &mut H, node: N) -> Result<(), OutOfMemory> {
-        self.frozen.push(node.into_word()).inspect_err(|_| heap.restore_frozen(node))
     }
 }

@@ -17,7 +17,6 @@ use super::prepare::{self, Preparation, Prepared};
 use crate::lifetime::count;
 use crate::lifetime::headless;
 use crate::lifetime::record::Record;
-use crate::object::address::AddressMap;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{
@@ -138,9 +137,9 @@ pub struct Graph<'a> {
     registry: &'a Registry,
     names: Names,
     reach: Reach,
-    kinds: AddressMap<Type, Kind>,
+    kinds: HashMap<Type, Kind>,
     recent: (Type, Kind),
-    marks: AddressMap<Object, Mark>,
+    marks: HashMap<Object, Mark>,
     prepared: Prepared,
     gc_heap_size: *mut isize,
     owner_mark: u16,
@@ -175,9 +174,9 @@ impl<'a> Graph<'a> {
             registry: &state.registry,
             names: state.names,
             reach,
-            kinds: AddressMap::default(),
+            kinds: HashMap::new(),
             recent: (std::ptr::null_mut(), leaf),
-            marks: AddressMap::default(),
+            marks: HashMap::new(),
             // SAFETY: the caller's.
             prepared: unsafe { Prepared::new(matches!(reach, Reach::DryRun { .. }), named) },
             // SAFETY: the caller's.
@@ -436,7 +435,8 @@ impl<'a> Graph<'a> {
             }
             let ty = header::type_of(op);
             if is_common_leaf(ty) {
-                return Ok(self.enter_common_leaf(op));
+                header::set_flags(op, flags | VISITED);
+                return Ok(Seen::Leaf(Keep::default()));
             }
             if self.reach == Reach::ShallowImmutable && !self.is_immutable_by_nature(ty) {
                 return Err(Stop::NotARoot);
@@ -485,27 +485,6 @@ impl<'a> Graph<'a> {
                 }
                 Action::Refuse => Err(Stop::Refused(Refusal::Policy)),
             }
-        }
-    }
-
-    /// Freezes a number or string at first sight, if its header alone says that it is frozen. Whoever comes to it again then
-    /// finds it counted as a frozen object is, and nothing that a freeze does while it searches is unaware of that.
-    #[inline]
-    unsafe fn enter_common_leaf(&mut self, op: Object) -> Seen {
-        // SAFETY: the caller's: op is live, mutable, and a common leaf.
-        unsafe {
-            let (word, flags) = (header::refcnt(op), header::flags(op));
-            // An interned string leaves its table, and a count too high to be kept turns immortal: neither can be undone.
-            let later = word > count::MAX_COUNT
-                || header::type_of(op) == &raw mut ffi::PyUnicode_Type && !string::is_settled(op);
-            if later {
-                header::set_flags(op, flags | VISITED);
-                return Seen::Leaf(Keep::default());
-            }
-            header::set_refcnt(op, count::encode(word as usize));
-            header::set_flags(op, flags | FROZEN);
-            self.frozen += 1;
-            Seen::Frozen
         }
     }
 
@@ -741,16 +720,6 @@ impl Heap for Graph<'_> {
                 }
             }
         }
-    }
-
-    fn restore_frozen(&mut self, node: PyNode) {
-        // SAFETY: `enter_common_leaf` froze it, and nobody else has seen it since.
-        unsafe {
-            let word = header::refcnt(node.0);
-            header::set_refcnt(node.0, count::count_of(word).unwrap_or(word));
-            header::set_flags(node.0, header::flags(node.0) & !FROZEN);
-        }
-        self.frozen -= 1;
     }
 }
 

@@ -128,8 +128,6 @@ pub enum Seen {
     Outside,
     /// Entered just now, and has no edges of interest.
     Leaf(Keep),
-    /// A leaf that was entered, and is frozen, just now: nothing is left for the commit. From here on it is outside.
-    Frozen,
     /// Entered just now; its edges are to be walked, and its mark is [`Mark::PENDING`].
     Container(Keep),
     /// A container that this search has entered already: it has a mark.
@@ -235,9 +233,6 @@ pub trait Heap {
 
     /// Undoes [`Heap::classify`] of an object that was entered, whatever its mark is by now.
     fn restore(&mut self, node: Self::Node, keep: Keep);
-
-    /// Undoes [`Heap::classify`] of a leaf that was [`Seen::Frozen`]. Only for heaps that have such.
-    fn restore_frozen(&mut self, node: Self::Node);
 }
 
 /// Asks the processor to fetch the cache line of an address, which may be any.

@@ -11,13 +11,11 @@ use crate::lifetime::record::Record;
 
 /// Everything that one search found.
 ///
-/// `order` has a word per object: the node, whether it is a leaf (bit 0), what the heap keeps (bits 1 and 2). Leaves that
-/// were frozen at first sight are in `frozen` instead, for a rollback: the commit does not look at them again. `records`
-/// has the address of each record. The records belong to the plan until the commit.
+/// `order` has a word per object: the node, whether it is a leaf (bit 0), what the heap keeps (bits 1 and 2). `records` has
+/// the address of each record. The records belong to the plan until the commit.
 #[must_use = "objects stay marked until the plan is committed or rolled back"]
 pub struct Plan<N: Node> {
     pub(super) order: WordStack,
-    pub(super) frozen: WordStack,
     pub(super) records: WordStack,
     search_bytes: usize,
     node: PhantomData<N>,
@@ -39,13 +37,7 @@ const AHEAD: usize = 8;
 
 impl<N: Node> Plan<N> {
     pub(super) fn new() -> Self {
-        Plan {
-            order: WordStack::new(),
-            frozen: WordStack::new(),
-            records: WordStack::new(),
-            search_bytes: 0,
-            node: PhantomData,
-        }
+        Plan { order: WordStack::new(), records: WordStack::new(), search_bytes: 0, node: PhantomData }
     }
 
     pub(super) fn note_bookkeeping(&mut self, bytes: usize) {
@@ -55,26 +47,24 @@ impl<N: Node> Plan<N> {
     /// Returns the number of objects.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.order.len() + self.frozen.len()
+        self.order.len()
     }
 
     /// Returns whether there is nothing to freeze.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty() && self.frozen.is_empty()
+        self.order.is_empty()
     }
 
     /// Returns an upper bound of the bytes that the search and the plan took at any one time, the records aside.
     #[must_use]
     pub fn bookkeeping_bytes(&self) -> usize {
-        self.search_bytes + self.order.peak_bytes() + self.frozen.peak_bytes() + self.records.peak_bytes()
+        self.search_bytes + self.order.peak_bytes() + self.records.peak_bytes()
     }
 
-    /// Returns every object once, in the order in which they were entered; those that were frozen at first sight come last.
+    /// Returns every object once, in the order in which they were entered.
     pub fn entries(&self) -> impl Iterator<Item = Entry<N>> {
-        let frozen = self.frozen.iter().filter_map(node_of);
-        let frozen = frozen.map(|node| Entry { node, leaf: true, keep: Keep::default() });
-        self.order.iter().filter_map(entry).chain(frozen)
+        self.order.iter().filter_map(entry)
     }
 
     /// Returns the record of every non-trivial component, those that are reached from others before those.
@@ -133,7 +123,6 @@ impl<N: Node> Plan<N> {
     /// Restores every object. Must not be called after [`Plan::count_internal_edges`].
     pub fn rollback<H: Heap<Node = N>>(self, heap: &mut H) {
         Self::walk_order(&self.order, heap, |heap, entry| heap.restore(entry.node, entry.keep));
-        self.frozen.iter().filter_map(node_of).for_each(|node| heap.restore_frozen(node));
     }
 
     #[inline]

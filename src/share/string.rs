@@ -8,25 +8,6 @@
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
 
-/// Returns whether [`settle`] has nothing to do that could not be undone. Computes the hash, which nobody can tell.
-///
-/// # Safety
-/// As [`settle`].
-#[inline]
-pub unsafe fn is_settled(op: Object) -> bool {
-    // SAFETY: the caller's.
-    unsafe {
-        let string = op.cast::<ffi::PyASCIIObject>();
-        if (*string).state.interned() != 0 {
-            return false;
-        }
-        if (*string).hash == -1 {
-            ffi::PyObject_Hash(op);
-        }
-        true
-    }
-}
-
 /// Settles what CPython would write later into a string that is being frozen.
 ///
 /// # Safety

@@ -250,10 +250,6 @@ impl Heap for ModelHeap {
         if object.flags & REFUSES != 0 {
             return Err(id);
         }
-        if object.flags & (LEAF | TRACKED) == LEAF {
-            self.commit(id, Keep::default());
-            return Ok(Seen::Frozen);
-        }
         let keep = Keep::new(u8::from(object.flags & TRACKED != 0));
         object.flags = (object.flags | VISITED) & !TRACKED;
         if object.flags & LEAF != 0 {
@@ -327,13 +323,6 @@ impl Heap for ModelHeap {
         let live = *self.objects[id.0 as usize].count.get_mut() > 0;
         self.commit(id, keep);
         live
-    }
-
-    fn restore_frozen(&mut self, id: Id) {
-        let object = &mut self.objects[id.0 as usize];
-        object.flags &= !FROZEN;
-        let count = object.count.get_mut();
-        *count = count::count_of(*count).expect("a frozen count");
     }
 
     #[inline]
