@@ -434,13 +434,14 @@ def test_an_interpreter_that_never_imported_immutable_can_use_its_objects(run_py
     """)
 
 
-def test_nothing_is_shared_until_something_is_frozen_or_a_second_interpreter_made(run_python):
-    run_python("""
+@pytest.mark.parametrize("begins", ["import immutable", "from concurrent import interpreters; interpreters.create()"])
+def test_types_are_shared_once_the_runtime_is_imported_or_a_second_interpreter_made(run_python, begins):
+    run_python(f"""
         import sys, decimal, re, struct
-        assert sys.getrefcount(decimal.Decimal) < 1 << 29
-        from immutable import freeze
-        freeze([])
-        assert sys.getrefcount(decimal.Decimal) >= 1 << 30
+        {begins}
+        assert all(sys.getrefcount(cls) >= 1 << 30 for cls in (decimal.Decimal, re.Pattern, struct.Struct))
+        import zoneinfo
+        assert sys.getrefcount(zoneinfo.ZoneInfo) >= 1 << 30
     """)
 
 

@@ -249,35 +249,42 @@ unsafe fn report<'a>(graph: &mut Graph<'a>, stopped: Stopped<Graph<'a>>) -> Rais
 }
 
 /// Times the least that a freeze of `root` must do: to read and write the header of every object once, in the order in which
-/// a freeze enters them.
+/// a freeze enters them. `None` if it would be refused.
 ///
 /// # Errors
-/// As [`freeze`]. Nothing has changed either way.
+/// [`Raised`]: MemoryError.
 ///
 /// # Safety
 /// As [`freeze`].
-pub unsafe fn time_header_walk(root: Object) -> Result<Duration, Raised> {
+pub unsafe fn time_header_walk(root: Object) -> Result<Option<Duration>, Raised> {
     // SAFETY: as `freeze`. The objects stay alive, since the root is and nothing else runs.
     unsafe {
         let state = interpreter::current().ok_or(Raised)?;
-        let mut graph = Graph::new(state, Reach::Freezable, std::ptr::null_mut());
-        let outcome = match find(&mut graph, &[root]) {
+        let mut graph = Graph::new(state, Reach::DryRun { to_the_end: false }, std::ptr::null_mut());
+        let order = match explore(&mut graph, PyNode::slice(&[root])) {
             Ok(plan) => {
                 let order = memory::collect(plan.entries().map(|entry| entry.node.0));
                 plan.rollback(&mut graph);
-                order.map_err(|error| raise::no_memory(error)).map(|order| {
-                    let toggle = || order.iter().for_each(|&op| header::set_flags(op, header::flags(op) ^ VISITED));
-                    let start = Instant::now();
-                    toggle();
-                    let taken = start.elapsed();
-                    toggle();
-                    taken
-                })
+                order.map(Some)
             }
-            Err(stopped) => Err(report(&mut graph, stopped)),
+            Err(stopped) => match stopped.rollback(&mut graph) {
+                Reason::Refused(_) => Ok(None),
+                Reason::OutOfMemory => Err(OutOfMemory),
+            },
         };
+        let order = order.map_err(|error| raise::no_memory(error));
+        let taken = order.map(|order| {
+            order.map(|order| {
+                let toggle = || order.iter().for_each(|&op| header::set_flags(op, header::flags(op) ^ VISITED));
+                let start = Instant::now();
+                toggle();
+                let taken = start.elapsed();
+                toggle();
+                taken
+            })
+        });
         end(graph);
-        outcome
+        taken
     }
 }
 

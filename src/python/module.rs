@@ -14,7 +14,7 @@ use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::Raised;
 use crate::policy::option;
-use crate::share::interpreter;
+use crate::share::{c_type, interpreter};
 
 /// Never changes after start-up: CPython only reads it.
 #[repr(transparent)]
@@ -267,7 +267,12 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
             && freezability::add_functions(module)
             && static_type::add_types(module)
             && foreign::warn_of_earlier().is_ok();
-        if added { 0 } else { -1 }
+        if !added {
+            return -1;
+        }
+        // Now and not at the first freeze, which may run short of memory.
+        c_type::begin_sharing();
+        0
     }
 }
 

@@ -21,7 +21,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 use super::{channel, interpreter_local, shared_field};
-use crate::freeze::run;
+use crate::freeze::run::{self, Terms};
 use crate::lifetime::{count, release};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -135,7 +135,7 @@ unsafe fn ready_frozen_types() -> Result<(), Raised> {
             let made = ffi::imm_ready_frozen_type(ty);
             raise::unless_negative(made)?;
             if made > 0 {
-                run::freeze(&[(*ty).tp_dict, (*ty).tp_bases, (*ty).tp_mro])?;
+                run::freeze(&[(*ty).tp_dict, (*ty).tp_bases, (*ty).tp_mro], Terms::NONE)?;
             }
         }
         module_type::hide_namespace();

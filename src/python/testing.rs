@@ -46,7 +46,8 @@ const HEADER_WALK_SECONDS_DOC: &CStr = c"_header_walk_seconds(obj, /)
 For benchmarks: the time of the least that freeze(obj) must do.
 
 That is to read and write the header of every object once, in the order in which
-a freeze enters them. Raises what freeze(obj) would raise; changes nothing.";
+a freeze enters them. Raises ValueError if freeze(obj) would be refused; changes
+nothing.";
 
 const POLICY_OF_TYPE_DOC: &CStr = c"_policy_of_type(type, /)
 --
@@ -134,7 +135,12 @@ unsafe extern "C" fn header_walk_seconds(_: Object, root: Object) -> Object {
     // SAFETY: METH_O.
     match unsafe { run::time_header_walk(root) } {
         // SAFETY: the GIL is held.
-        Ok(taken) => unsafe { ffi::PyFloat_FromDouble(taken.as_secs_f64()) },
+        Ok(Some(taken)) => unsafe { ffi::PyFloat_FromDouble(taken.as_secs_f64()) },
+        // SAFETY: the GIL is held.
+        Ok(None) => unsafe {
+            ffi::PyErr_SetString(ffi::PyExc_ValueError, c"obj cannot be frozen".as_ptr());
+            ptr::null_mut()
+        },
         Err(Raised) => ptr::null_mut(),
     }
 }

@@ -14,8 +14,8 @@
 //! The type holds the module that it was made for, and nothing else of its interpreter. Each interpreter works with its
 //! own module's state; what a module keeps there, and may change, is never shared.
 //!
-//! While the process has one interpreter, and freezes nothing, types are only noted: they are as CPython makes them
-//! until [`settle`].
+//! While the process has one interpreter, and does not import `_immutable`, types are only noted: they are as CPython makes
+//! them until [`begin_sharing`].
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -23,7 +23,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use super::{interpreter, module};
-use crate::freeze::run::{self, Terms};
+use crate::freeze::run;
 use crate::lifetime::count;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -45,7 +45,7 @@ static FIRST: AtomicPtr<Shared> = AtomicPtr::new(ptr::null_mut());
 /// Changes whenever a type begins to be needed.
 static NEEDS: AtomicU64 = AtomicU64::new(0);
 
-/// The process has, or is about to have, a second interpreter.
+/// The process has imported `_immutable`, or is about to have a second interpreter.
 static SHARING: AtomicBool = AtomicBool::new(false);
 
 fn published() -> impl Iterator<Item = &'static Shared> {
@@ -282,7 +282,7 @@ unsafe fn share(ty: Type) -> Result<(), Raised> {
             return Ok(()); // its module was imported twice
         }
         if header::flags(ty.cast()) & FROZEN == 0 {
-            run::freeze(&[ty.cast()], Terms::NONE)?;
+            run::freeze(&[ty.cast()], run::Terms::NONE)?;
         }
         let module = (*ty.cast::<ffi::PyHeapTypeObject>()).ht_module;
         interpreter::current().ok_or(Raised)?.extensions.set_module(ty, module)?;
@@ -295,10 +295,11 @@ unsafe fn share(ty: Type) -> Result<(), Raised> {
     }
 }
 
-/// From now on types are shared as soon as they are made. Before the second interpreter of the process is made.
+/// From now on types are shared as soon as they are made. Called before the second interpreter of the process is made, if
+/// not earlier.
 ///
 /// # Safety
-/// The caller holds the only GIL.
+/// The caller holds the only GIL, or sharing has begun. No exception is set.
 pub unsafe fn begin_sharing() {
     // Relaxed: other interpreters are made after this.
     if !SHARING.swap(true, Ordering::Relaxed) {
