@@ -1,5 +1,7 @@
-from collections.abc import Callable
-from typing import Any, Final, Self, final, overload
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, final, overload
 
 __all__ = [
     "FREEZABLE_EXPLICIT",
@@ -7,6 +9,9 @@ __all__ = [
     "FREEZABLE_PROXY",
     "FREEZABLE_YES",
     "ChannelClosed",
+    "Freezability",
+    "FreezabilityOverride",
+    "FreezabilityWarning",
     "InterpreterLocal",
     "MutationError",
     "NotFreezableError",
@@ -14,11 +19,23 @@ __all__ = [
     "Sender",
     "SharedField",
     "channel",
+    "explain",
+    "explicitlyFreezable",
+    "explicitly_freezable",
+    "freezable",
     "freeze",
+    "frozen",
+    "get_freezable",
+    "is_freezable",
     "is_frozen",
     "isfrozen",
     "register_freezable",
+    "register_shallow_immutable",
+    "require_mutable",
     "select",
+    "set_freezable",
+    "unfreezable",
+    "unset_freezable",
 ]
 
 FREEZABLE_YES: Final[int]
@@ -86,8 +103,81 @@ class SharedField[T]:
 
 def channel(capacity: int | None = None) -> tuple[Sender[Any], Receiver[Any]]: ...
 def select[T](*receivers: Receiver[T], timeout: float | None = None) -> tuple[Receiver[T], T]: ...
-def freeze[T](obj: T, /, *objs: object) -> T: ...
+def freeze[T](obj: T, /, *objs: object, isolated: bool = False) -> T: ...
 def is_frozen(obj: object, /) -> bool: ...
 def isfrozen(obj: object, /) -> bool: ...
-def register_freezable[T: type](type: T, policy: int = ...) -> T: ...
+def is_freezable(obj: object, /) -> bool: ...
+
+class Freezability(IntEnum):
+    YES = 0
+    NO = 1
+    EXPLICIT = 2
+    PROXY = 3
+
+class FreezabilityWarning(UserWarning): ...
+
+class FreezabilityOverride[T]:
+    obj: T
+    policy: Freezability
+    def __init__(self, obj: T, policy: int) -> None: ...
+    def __enter__(self) -> T: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+class require_mutable[T](FreezabilityOverride[T]):
+    def __init__(self, obj: T) -> None: ...
+
+def set_freezable(obj: object, policy: int, /) -> None: ...
+def get_freezable(obj: object, /) -> Freezability: ...
+def unset_freezable(obj: object, /) -> None: ...
+@overload
+def register_freezable[C: type](type: C, policy: int = ...) -> C: ...
+@overload
+def register_freezable[C: type](type: None = None, policy: int = ...) -> Callable[[C], C]: ...
+def register_shallow_immutable[C: type](type: C, /) -> C: ...
+def freezable[T](target: T, /) -> T: ...
+def unfreezable[T](target: T, /) -> T: ...
+def explicitly_freezable[T](target: T, /) -> T: ...
+def explicitlyFreezable[T](target: T, /) -> T: ...
+@overload
+def frozen[T](target: T, /, *, captures: Iterable[str] = ()) -> T: ...
+@overload
+def frozen[T](target: None = None, /, *, captures: Iterable[str] = ()) -> Callable[[T], T]: ...
+
+class _FoundObject(NamedTuple):
+    path: str
+    type: str
+    short: str
+
+class _Refusal(NamedTuple):
+    path: str
+    type: str
+    reason: str
+
+class _Detachment(NamedTuple):
+    path: str
+    name: str
+    captures: tuple[str, ...]
+
+class _Hook(NamedTuple):
+    path: str
+    type: str
+
+class _Report:
+    objects: Sequence[_FoundObject]
+    counts: dict[str, int]
+    components: int
+    largest_component: int
+    detached: list[_Detachment]
+    modules: list[str]
+    proxies: list[_FoundObject]
+    hooks: list[_Hook]
+    refusals: list[_Refusal]
+    @property
+    def freezable(self) -> bool: ...
+    def to_dict(self) -> dict[str, Any]: ...
+    def to_dot(self) -> str: ...
+
+def explain(*objs: object) -> _Report: ...
 def _stats() -> dict[str, int]: ...

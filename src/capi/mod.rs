@@ -5,16 +5,18 @@
 //! which is what a count at stake asks for; freezing catches it first and
 //! raises SystemError).
 
+mod operation;
+
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
-use crate::freeze::run;
-use crate::lifetime::{references, release, weak};
+use crate::freeze::run::{self, Terms};
+use crate::lifetime::{references, release, site, weak};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised, Value};
-use crate::policy::Policy;
+use crate::policy::{Policy, Scope};
 use crate::share::{self, interpreter};
 
 /// `_PyImmutable_IncRef`: the frozen branch of `Py_INCREF`.
@@ -222,8 +224,16 @@ pub unsafe extern "C" fn PyErr_WriteToImmutable(op: Object) -> c_int {
             } else {
                 ("", header::type_name(ty), " object")
             };
-            let message = format_args!("cannot modify frozen {before}'{name}'{behind}");
-            raise::with_attributes(error, message, &[(c"obj", Value::Object(op))]);
+            let texts = operation::describe().and_then(|during| Ok((during, site::describe(op)?)));
+            match texts {
+                Ok((during, place)) => {
+                    let message = format_args!("cannot modify frozen {before}'{name}'{behind}{during}{place}");
+                    raise::with_attributes(error, message, &[(c"obj", Value::Object(op))]);
+                }
+                Err(error) => {
+                    raise::no_memory(error);
+                }
+            }
         }
         -1
     }
@@ -240,22 +250,30 @@ pub unsafe extern "C" fn PyImmutable_Freeze(objects: *const Object, n: isize) ->
     }
     // SAFETY: the caller's.
     let roots = unsafe { slice::from_raw_parts(objects, n.unsigned_abs()) };
+    // SAFETY: the caller's.
+    if unsafe { freeze(roots, Terms::NONE) }.is_ok() { 0 } else { -1 }
+}
+
+/// Freezes, and turns a panic into SystemError.
+///
+/// # Errors
+/// As [`run::freeze`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
     // SAFETY: the caller's. A panic leaves marks behind, which is a defect of
     // the core that the message reports; no count is touched before the commit.
-    match catch_unwind(AssertUnwindSafe(|| unsafe { run::freeze(roots) })) {
-        Ok(Ok(())) => 0,
-        Ok(Err(Raised)) => -1,
-        Err(_) => {
-            // SAFETY: a GIL is held.
-            unsafe {
-                ffi::PyErr_SetString(
-                    ffi::PyExc_SystemError,
-                    c"the immutable runtime failed inside freeze(): see the message on stderr".as_ptr(),
-                );
-            }
-            -1
+    catch_unwind(AssertUnwindSafe(|| unsafe { run::freeze(roots, terms) })).unwrap_or_else(|_| {
+        // SAFETY: a GIL is held.
+        unsafe {
+            ffi::PyErr_SetString(
+                ffi::PyExc_SystemError,
+                c"the immutable runtime failed inside freeze(): see the message on stderr".as_ptr(),
+            );
         }
-    }
+        Err(Raised)
+    })
 }
 
 /// `PyImmutable_IsFrozen`
@@ -288,7 +306,7 @@ pub unsafe extern "C" fn PyImmutable_RegisterFreezable(ty: Type, policy: c_int) 
         let Some(state) = interpreter::current() else {
             return -1;
         };
-        match state.registry.register(ty, policy) {
+        match state.registry.set(ty.cast(), policy, Scope::Instances) {
             Ok(()) => 0,
             Err(Raised) => -1,
         }
@@ -324,7 +342,7 @@ pub unsafe extern "C" fn _PyImmutable_InstanceDict(op: Object) -> Object {
             }
         }
         let root = [dict];
-        if run::freeze(&root).is_err() {
+        if run::freeze(&root, Terms::NONE).is_err() {
             ffi::Py_DecRef(dict);
             return std::ptr::null_mut();
         }

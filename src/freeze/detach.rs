@@ -33,7 +33,7 @@ pub struct Detached {
 }
 
 impl Detached {
-    /// Makes the parts for `function`.
+    /// Makes the parts for `function`. `named`, a tuple of strings or null, names more globals to capture.
     ///
     /// Runs no Python code: names are exact strings, tables are exact dicts.
     ///
@@ -42,13 +42,13 @@ impl Detached {
     ///
     /// # Safety
     /// The caller holds the GIL of the function's interpreter.
-    pub unsafe fn prepare(function: &ffi::PyFunctionObject) -> Result<Self, Stop> {
+    pub unsafe fn prepare(function: &ffi::PyFunctionObject, named: Object) -> Result<Self, Stop> {
         // SAFETY: a function's parts have the types that funcobject.c checks.
         unsafe {
             let namespace = raise::unless_null(ffi::PyDict_New())?;
             let null = ptr::null_mut();
             let mut detached = Detached { namespace, closure: null, code: null, builtins: null, annotations: null };
-            match detached.fill(function) {
+            match detached.fill(function, named) {
                 Ok(()) => Ok(detached),
                 Err(stop) => {
                     detached.discard();
@@ -58,7 +58,7 @@ impl Detached {
         }
     }
 
-    unsafe fn fill(&mut self, function: &ffi::PyFunctionObject) -> Result<(), Stop> {
+    unsafe fn fill(&mut self, function: &ffi::PyFunctionObject, named: Object) -> Result<(), Stop> {
         // SAFETY: as `prepare`.
         unsafe {
             self.code = interpreter::current().ok_or(Raised)?.codes.original(function.func_code);
@@ -66,6 +66,11 @@ impl Detached {
             self.capture_module(function.func_globals)?;
             if !is_annotation_code(function.func_code) {
                 self.capture_names(function.func_code, function.func_globals)?;
+            }
+            if !named.is_null() {
+                for i in 0..ffi::PyTuple_Size(named) {
+                    self.capture(ffi::PyTuple_GetItem(named, i), function.func_globals)?;
+                }
             }
             Ok(self.copy_cells(function.func_closure)?)
         }

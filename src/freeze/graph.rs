@@ -12,17 +12,21 @@ use std::collections::{HashMap, TryReserveError};
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
-use super::heap::{Heap, Keep, Mark, Node, Seen, prefetch_line};
+use super::heap::{Heap, Keep, Mark, Node, Path, Seen, prefetch_line};
 use super::prepare::{self, Preparation, Prepared};
 use crate::lifetime::count;
 use crate::lifetime::headless;
 use crate::lifetime::record::Record;
 use crate::object::edges;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, Object, PROXY, PyNode, Type, VISITED};
+use crate::object::header::{
+    self, FROZEN, GC_FINALIZED, GC_PREV_BITS, MEMBER, OWN_POLICY, Object, PROXY, PyNode, Type, VISITED,
+};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::Raised;
-use crate::policy::{self, Refusal, Registry, Treatment};
+use crate::policy::declared::{self, Place};
+use crate::policy::{self, Decision, Names, Policy, Refusal, Registry, Treatment, Word, hook};
+use crate::share::interpreter::{self, Interpreter};
 use crate::share::{module, string};
 
 // SAFETY: objects that are not statically allocated are 8-byte aligned at
@@ -78,20 +82,60 @@ impl From<TryReserveError> for Stop {
 pub enum Reach {
     /// Whatever policy allows.
     Freezable,
+    /// As that, but nothing will be frozen, and a refusal does not end the search if all are to be found.
+    DryRun {
+        /// Go on after a refusal.
+        to_the_end: bool,
+    },
     /// Only objects that are immutable by nature, for `is_frozen`.
     ShallowImmutable,
 }
 
-/// What a freeze does with the objects of one type.
+/// What a freeze does with the objects of one type that say nothing for themselves.
 #[derive(Clone, Copy)]
 struct Kind {
-    treatment: Treatment,
+    action: Action,
+    /// Only if named as a root.
+    explicit: bool,
+    has_hook: bool,
     preparation: Preparation,
+    place: Place,
+}
+
+/// [`Treatment`] without the reason, to be small.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Leaf,
+    Container,
+    Function,
+    Proxy,
+    Refuse,
+}
+
+impl From<Treatment> for Action {
+    fn from(treatment: Treatment) -> Self {
+        match treatment {
+            Treatment::Leaf => Action::Leaf,
+            Treatment::Container => Action::Container,
+            Treatment::Function => Action::Function,
+            Treatment::Proxy => Action::Proxy,
+            Treatment::Refused(_) => Action::Refuse,
+        }
+    }
+}
+
+/// A class that was entered although its own policy forbids it, or wants it named: a class goes with what it is the
+/// class, or a base, of. Whether there is such a thing is known when all was seen.
+#[derive(Clone, Copy)]
+struct Suspect {
+    class: Type,
+    refusal: Option<Refusal>,
 }
 
 /// One freeze's view of the heap.
 pub struct Graph<'a> {
     registry: &'a Registry,
+    names: Names,
     reach: Reach,
     kinds: HashMap<Type, Kind>,
     recent: (Type, Kind),
@@ -101,30 +145,73 @@ pub struct Graph<'a> {
     owner_mark: u16,
     frozen: usize,
     /// Found to refuse only after all was seen.
-    denied: Option<Object>,
+    denied: Vec<(Object, Stop)>,
+    suspects: Vec<Suspect>,
+    /// Types of objects that are frozen for what was said of them, and not of their type.
+    vouched: Vec<Type>,
+    /// Objects whose hook is to be called before.
+    hooked: Vec<Object>,
+    /// What refused while the search went on.
+    refusals: HashMap<Object, Stop>,
 }
 
 impl<'a> Graph<'a> {
-    /// A heap for one freeze in the running interpreter.
+    /// A heap for one freeze in the running interpreter. For `named` see [`Prepared::new`].
     ///
     /// # Safety
-    /// The caller holds the GIL, and keeps it until the graph is dropped.
-    pub unsafe fn new(registry: &'a Registry, reach: Reach) -> Self {
+    /// The caller holds the GIL, and keeps it, and `named`, until the graph is dropped.
+    pub unsafe fn new(state: &'a Interpreter, reach: Reach, named: Object) -> Self {
+        let leaf = Kind {
+            action: Action::Leaf,
+            explicit: false,
+            has_hook: false,
+            preparation: Preparation::None,
+            place: Place::None,
+        };
         Graph {
-            registry,
+            registry: &state.registry,
+            names: state.names,
             reach,
             kinds: HashMap::new(),
-            recent: (std::ptr::null_mut(), Kind { treatment: Treatment::Leaf, preparation: Preparation::None }),
+            recent: (std::ptr::null_mut(), leaf),
             marks: HashMap::new(),
             // SAFETY: the caller's.
-            prepared: unsafe { Prepared::new() },
+            prepared: unsafe { Prepared::new(matches!(reach, Reach::DryRun { .. }), named) },
             // SAFETY: the caller's.
             gc_heap_size: unsafe { ffi::imm_gc_heap_size() },
             // SAFETY: the caller's.
             owner_mark: unsafe { module::owner_mark() },
             frozen: 0,
-            denied: None,
+            denied: Vec::new(),
+            suspects: Vec::new(),
+            vouched: Vec::new(),
+            hooked: Vec::new(),
+            refusals: HashMap::new(),
         }
+    }
+
+    /// The same for another search, which refuses what this one has found to refuse only after all was seen.
+    ///
+    /// # Safety
+    /// As [`Graph::new`].
+    pub unsafe fn again(state: &'a Interpreter, reach: Reach, denied: Vec<(Object, Stop)>) -> Self {
+        // SAFETY: the caller's.
+        Graph { denied, ..unsafe { Graph::new(state, reach, std::ptr::null_mut()) } }
+    }
+
+    /// What was found to refuse only after all was seen.
+    pub fn take_denied(&mut self) -> Vec<(Object, Stop)> {
+        std::mem::take(&mut self.denied)
+    }
+
+    /// What refused while the search went on.
+    pub fn refusals(&self) -> &HashMap<Object, Stop> {
+        &self.refusals
+    }
+
+    /// What was prepared.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
     }
 
     /// Ends the use of the graph. Returns what the search has prepared, and the commit did not use.
@@ -137,17 +224,65 @@ impl<'a> Graph<'a> {
         self.frozen
     }
 
+    /// The objects that the search has met, and whose hook is to be called before they are frozen; borrowed.
+    pub fn hooked(&self) -> &[Object] {
+        &self.hooked
+    }
+
     /// What the commit needs beside the plan, and may fail. Must follow a search that has found everything.
     ///
     /// # Errors
     /// There is no memory, or an object refuses after all: another search refuses it too, and so finds the path.
-    pub fn ready_to_commit(&mut self) -> Result<(), Stop> {
-        if let Some(exported) = self.prepared.exported_outside()? {
-            self.denied = Some(exported);
-            return Err(Stop::Refused(Refusal::Stateful(prepare::EXPORTED)));
-        }
+    pub fn ready_to_commit(&mut self, roots: &[PyNode]) -> Result<(), Stop> {
+        self.decide_late(roots)?;
         headless::insert(self.marks.iter().filter_map(|(&op, mark)| Some((op, mark.record()?))))?;
         Ok(())
+    }
+
+    /// Decides what can only be decided when everything was found.
+    ///
+    /// # Errors
+    /// As [`Graph::ready_to_commit`].
+    pub fn decide_late(&mut self, roots: &[PyNode]) -> Result<(), Stop> {
+        self.denied.try_reserve(self.suspects.len() + 1)?;
+        let denied = self.denied.len();
+        for &suspect in &self.suspects {
+            // SAFETY: classes that were entered, and live roots.
+            if unsafe { !self.is_permitted(suspect, roots) } {
+                let stop = suspect.refusal.map_or(Stop::NotARoot, Stop::Refused);
+                self.denied.push((suspect.class.cast(), stop));
+            }
+        }
+        if let Some(exported) = self.prepared.exported_outside()? {
+            self.denied.push((exported, Stop::Refused(Refusal::Stateful(prepare::EXPORTED))));
+        }
+        self.denied.get(denied).map_or(Ok(()), |(_, stop)| Err(*stop))
+    }
+
+    /// Whether a suspect goes with something that is frozen for what was said of it.
+    unsafe fn is_permitted(&self, suspect: Suspect, roots: &[PyNode]) -> bool {
+        let class = suspect.class;
+        // SAFETY: the caller's.
+        unsafe {
+            let is_of = |ty: Type| ffi::PyType_IsSubtype(ty, class) != 0;
+            let named = |root: &PyNode| {
+                let is_class = header::has_feature(header::type_of(root.0), ffi::Py_TPFLAGS_TYPE_SUBCLASS);
+                is_of(header::type_of(root.0)) || is_class && is_of(root.0.cast())
+            };
+            let says_yes = |op: &Object| {
+                let other: Type = op.cast();
+                let says = || declared::word_for_class(self.registry, other, &self.names);
+                other != class && is_of(other) && says() == Some(Ok(Policy::Yes))
+            };
+            suspect.refusal.is_none() && roots.iter().any(named)
+                || self.vouched.iter().any(|ty| is_of(*ty))
+                || self.prepared.classes().iter().any(says_yes)
+        }
+    }
+
+    /// Whether what was kept with an object says that it would become a proxy.
+    pub fn becomes_proxy(keep: Keep) -> bool {
+        keep.bits() & AS_PROXY != 0
     }
 
     /// What must follow a commit before any Python code runs again.
@@ -169,10 +304,108 @@ impl<'a> Graph<'a> {
         }
         self.kinds.try_reserve(1)?;
         // SAFETY: the type of a live object.
-        let kind =
-            unsafe { Kind { treatment: policy::treatment(self.registry, ty), preparation: Preparation::of(ty) } };
+        let kind = unsafe {
+            let decision = self.decision_for_instances(ty);
+            Kind {
+                action: decision.treatment.into(),
+                explicit: decision.explicit,
+                has_hook: hook::is_defined(ty, &self.names),
+                preparation: Preparation::of(ty),
+                place: Place::of(ty, &self.names),
+            }
+        };
         self.kinds.insert(ty, kind);
         Ok(kind)
+    }
+
+    /// What may be done with instances of `ty` that say nothing for themselves.
+    unsafe fn decision_for_instances(&self, ty: Type) -> Decision {
+        // SAFETY: the caller's: a live type.
+        unsafe {
+            let word = declared::word_for_instances(self.registry, ty, &self.names);
+            let word = word.or_else(|| self.registry.is_shallow_immutable(ty).then_some(Ok(Policy::Yes)));
+            policy::by_nature(ty).under(word, policy::is_absolute(ty))
+        }
+    }
+
+    /// Whether instances of exactly this type never change, whatever they refer to.
+    ///
+    /// # Safety
+    /// `ty` is a live type.
+    pub unsafe fn is_immutable_by_nature(&self, ty: Type) -> bool {
+        // SAFETY: the caller's.
+        is_shallow_immutable(ty) || unsafe { self.registry.is_shallow_immutable(ty) }
+    }
+
+    /// What the object says for itself.
+    #[inline]
+    unsafe fn own_word(&self, op: Object, flags: u16, place: Place) -> Option<Word> {
+        // SAFETY: op is live, and its type has that place.
+        unsafe {
+            if flags & OWN_POLICY != 0
+                && let Some(policy) = self.registry.of_object(op)
+            {
+                return Some(Ok(policy));
+            }
+            match place {
+                Place::Class => declared::word_for_class(self.registry, op.cast(), &self.names),
+                Place::Function => declared::word_for_function(op, &self.names),
+                other => other.read(op, &self.names),
+            }
+        }
+    }
+
+    /// What is done with an object that says something for itself.
+    #[cold]
+    unsafe fn action_by_word(&mut self, op: Object, kind: Kind, word: Word, is_root: bool) -> Result<Action, Stop> {
+        // SAFETY: as `own_word`.
+        unsafe {
+            let ty = header::type_of(op);
+            let decision = policy::by_nature(ty).under(Some(word), policy::is_absolute(ty));
+            let refusal = match decision.treatment {
+                Treatment::Refused(refusal) => Some(refusal),
+                _ => None,
+            };
+            if kind.place == Place::Class {
+                if refusal.is_some() || decision.explicit {
+                    self.suspects.try_reserve(1)?;
+                    self.suspects.push(Suspect { class: op.cast(), refusal });
+                    return Ok(Action::Container);
+                }
+            } else if let Some(refusal) = refusal {
+                return Err(Stop::Refused(refusal));
+            } else if decision.explicit && !is_root {
+                return Err(Stop::NotARoot);
+            }
+            if kind.action == Action::Refuse || kind.explicit {
+                self.vouched.try_reserve(1)?;
+                self.vouched.push(ty);
+            }
+            Ok(decision.treatment.into())
+        }
+    }
+
+    /// Why instances of a type refuse.
+    #[cold]
+    unsafe fn refusal(&self, ty: Type) -> Refusal {
+        // SAFETY: the caller's: a live type, whose instances refuse.
+        match unsafe { self.decision_for_instances(ty) }.treatment {
+            Treatment::Refused(refusal) => refusal,
+            _ => Refusal::Policy,
+        }
+    }
+
+    /// Notes an object whose hook was not called yet.
+    #[cold]
+    unsafe fn note_hook(&mut self, op: Object) -> Result<(), Stop> {
+        // SAFETY: a GIL is held.
+        unsafe {
+            if !interpreter::current().ok_or(Stop::Raised)?.hooks.is_called(op) {
+                self.hooked.try_reserve(1)?;
+                self.hooked.push(op);
+            }
+            Ok(())
+        }
     }
 
     #[inline]
@@ -192,37 +425,47 @@ impl<'a> Graph<'a> {
                 header::set_flags(op, flags | VISITED);
                 return Ok(Seen::Leaf(Keep::default()));
             }
-            if self.reach == Reach::ShallowImmutable && !is_shallow_immutable(ty) {
+            if self.reach == Reach::ShallowImmutable && !self.is_immutable_by_nature(ty) {
                 return Err(Stop::NotARoot);
             }
-            if self.denied == Some(op) {
-                return Err(Stop::Refused(Refusal::Stateful(prepare::EXPORTED)));
+            if !self.denied.is_empty()
+                && let Some((_, stop)) = self.denied.iter().find(|(denied, _)| *denied == op)
+            {
+                return Err(*stop);
             }
             let kind = self.kind(ty)?;
-            if !matches!(kind.treatment, Treatment::Proxy | Treatment::Refused(_)) {
+            let action = match self.own_word(op, flags, kind.place) {
+                Some(word) => self.action_by_word(op, kind, word, is_root)?,
+                None if kind.action == Action::Refuse => return Err(Stop::Refused(self.refusal(ty))),
+                None if kind.explicit && !is_root => return Err(Stop::NotARoot),
+                None => kind.action,
+            };
+            if action != Action::Proxy {
                 self.prepared.weak.enter_referenced(op)?;
+                if kind.has_hook {
+                    self.note_hook(op)?;
+                }
             }
-            match kind.treatment {
-                Treatment::Leaf => {
+            match action {
+                Action::Leaf => {
                     self.prepared.prepare(op, kind.preparation)?;
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::default()))
                 }
-                Treatment::Proxy => {
+                Action::Proxy => {
                     self.prepared.prepare_proxy(op)?;
                     header::set_flags(op, flags | VISITED);
                     Ok(Seen::Leaf(Keep::new(AS_PROXY)))
                 }
-                Treatment::Function => {
+                Action::Function => {
                     self.prepared.prepare_function(op)?;
                     self.enter(op)
                 }
-                Treatment::Explicit if !is_root => Err(Stop::NotARoot),
-                Treatment::Container | Treatment::Explicit => {
+                Action::Container => {
                     self.prepared.prepare(op, kind.preparation)?;
                     self.enter(op)
                 }
-                Treatment::Refused(refusal) => Err(Stop::Refused(refusal)),
+                Action::Refuse => Err(Stop::Refused(Refusal::Policy)),
             }
         }
     }
@@ -292,6 +535,20 @@ impl Heap for Graph<'_> {
         self.classify_as(node.0, true)
     }
 
+    fn refuse(&mut self, node: PyNode, refusal: Stop, _: Path<'_, PyNode>) -> ControlFlow<Stop> {
+        let goes_on = self.reach == (Reach::DryRun { to_the_end: true });
+        match refusal {
+            Stop::Refused(_) | Stop::NotARoot if goes_on => match self.refusals.try_reserve(1) {
+                Ok(()) => {
+                    self.refusals.insert(node.0, refusal);
+                    ControlFlow::Continue(())
+                }
+                Err(_) => ControlFlow::Break(Stop::OutOfMemory),
+            },
+            other => ControlFlow::Break(other),
+        }
+    }
+
     #[inline]
     fn for_each_edge<F>(&mut self, node: PyNode, visit: &mut F) -> ControlFlow<()>
     where
@@ -308,6 +565,16 @@ impl Heap for Graph<'_> {
                     .into_iter()
                     .filter(|target| !target.is_null())
                     .try_for_each(|target| visit(self, PyNode(target)));
+            }
+            // A freeze gives such a dict a table of its own first.
+            if self.prepared.is_dry_run()
+                && edges::for_each_shared_item(op, &mut |target| {
+                    if flow.is_continue() {
+                        flow = visit(self, PyNode(target));
+                    }
+                })
+            {
+                return flow;
             }
             edges::for_each(op, &mut |target| {
                 if flow.is_continue() {
@@ -378,7 +645,7 @@ impl Heap for Graph<'_> {
                 return;
             }
             self.frozen += 1;
-            header::set_flags(op, flags & !(VISITED | MEMBER) | FROZEN);
+            header::set_flags(op, flags & !(VISITED | MEMBER | OWN_POLICY) | FROZEN);
             if flags & MEMBER != 0 {
                 settle(op);
                 if header::has_gc_head(op) {
@@ -394,7 +661,7 @@ impl Heap for Graph<'_> {
         unsafe {
             let external = header::refcnt(op);
             header::set_refcnt(op, count::encode(external as usize));
-            header::set_flags(op, header::flags(op) & !VISITED | FROZEN);
+            header::set_flags(op, header::flags(op) & !(VISITED | OWN_POLICY) | FROZEN);
             self.frozen += 1;
             settle(op);
             if header::has_gc_head(op) {

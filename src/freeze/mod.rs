@@ -11,10 +11,14 @@ pub mod explore;
 pub mod graph;
 pub mod heap;
 #[cfg(feature = "cpython")]
+pub mod isolation;
+#[cfg(feature = "cpython")]
 pub mod path;
 pub mod plan;
 #[cfg(feature = "cpython")]
 pub mod prepare;
+#[cfg(feature = "cpython")]
+pub mod report;
 #[cfg(feature = "cpython")]
 pub mod run;
 #[cfg(feature = "cpython")]

@@ -4,6 +4,7 @@
 //! how does each refer to the next? What no attribute or item shows is found
 //! through `gc.get_referents`.
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::ptr;
 
@@ -51,6 +52,118 @@ pub unsafe fn describe(route: &[Object]) -> Result<String, OutOfMemory> {
     expression.push_str("root");
     expression.push_str(&behind);
     Ok(expression)
+}
+
+/// The steps from one object to those that it refers to, worked out for many at a time.
+pub struct Steps {
+    parent: Object,
+    /// The object is the dict of an instance.
+    is_attributes: bool,
+    /// Where in the iteration order of a collection each object comes first.
+    positions: HashMap<Object, usize>,
+    /// Under which key a dict holds each value first: the key and its position.
+    keys: HashMap<Object, (Object, usize)>,
+}
+
+/// One of [`Steps`].
+pub struct Way {
+    /// What comes before the expression so far.
+    pub before: &'static str,
+    /// What comes behind it.
+    pub behind: String,
+    /// It leads from the instance, and not from its dict.
+    pub is_attribute: bool,
+}
+
+impl Steps {
+    /// The steps from `parent`, which is the dict of an instance if `is_attributes`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; no exception is set.
+    ///
+    /// # Safety
+    /// The caller holds a GIL. The object is not changed before the steps are dropped.
+    pub unsafe fn from(parent: Object, is_attributes: bool) -> Result<Self, OutOfMemory> {
+        let mut steps = Steps { parent, is_attributes, positions: HashMap::new(), keys: HashMap::new() };
+        let collections = [
+            &raw mut ffi::PyTuple_Type,
+            &raw mut ffi::PyList_Type,
+            &raw mut ffi::PySet_Type,
+            &raw mut ffi::PyFrozenSet_Type,
+        ];
+        // SAFETY: the caller's; iterating builtin collections runs no Python code.
+        unsafe {
+            let ty = header::type_of(parent);
+            if collections.contains(&ty) {
+                let items = ffi::PySequence_Tuple(parent);
+                if items.is_null() {
+                    clear_exception()?;
+                    return Ok(steps);
+                }
+                let reserved = steps.positions.try_reserve(ffi::PyTuple_Size(items) as usize);
+                if reserved.is_ok() {
+                    for i in 0..ffi::PyTuple_Size(items) {
+                        steps.positions.entry(ffi::PyTuple_GetItem(items, i)).or_insert(i as usize);
+                    }
+                }
+                ffi::Py_DecRef(items);
+                reserved?;
+            } else if ty == &raw mut ffi::PyDict_Type || ty == &raw mut ffi::PyFrozenDict_Type {
+                let (mut place, mut key, mut value, mut n) = (0, ptr::null_mut(), ptr::null_mut(), 0);
+                while ffi::PyDict_Next(parent, &mut place, &mut key, &mut value) != 0 {
+                    steps.keys.try_reserve(1)?;
+                    steps.keys.entry(value).or_insert((key, n));
+                    steps.positions.try_reserve(1)?;
+                    steps.positions.entry(key).or_insert(n);
+                    n += 1;
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    /// The step to `child`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; no exception is set.
+    ///
+    /// # Safety
+    /// As [`Steps::from`]; the object refers to `child`.
+    pub unsafe fn to(&self, child: Object) -> Result<Way, OutOfMemory> {
+        let way = |(before, behind)| Way { before, behind, is_attribute: false };
+        // SAFETY: the caller's.
+        unsafe {
+            if let Some(&(key, n)) = self.keys.get(&child) {
+                if self.is_attributes && is(key, &raw mut ffi::PyUnicode_Type) {
+                    ffi::Py_IncRef(key);
+                    if let Some(name) = text_of(key)? {
+                        return Ok(Way { is_attribute: true, ..way(select(&name)?) });
+                    }
+                }
+                return Ok(way(item_at(key, n)?));
+            }
+            if let Some(&n) = self.positions.get(&child) {
+                let ty = header::type_of(self.parent);
+                let is_sequence = ty == &raw mut ffi::PyTuple_Type || ty == &raw mut ffi::PyList_Type;
+                let (before, bracket) = if is_sequence { ("", "[") } else { ("[*", "][") };
+                return Ok(way((before, try_format!("{bracket}{n}]")?)));
+            }
+            Ok(way(step(self.parent, child)?))
+        }
+    }
+}
+
+/// To the value at that key, which comes `n`-th.
+unsafe fn item_at(key: Object, n: usize) -> Result<Step, OutOfMemory> {
+    // SAFETY: as `describe`; the repr of a builtin key runs no Python code.
+    unsafe {
+        if is_text_or_number(key)
+            && let Some(key) = text_of(ffi::PyObject_Repr(key))?
+        {
+            return Ok(("", try_format!("[{key}]")?));
+        }
+        Ok(("[*", try_format!(".values()][{n}]")?))
+    }
 }
 
 /// The name of the attribute `value` of `parent`, if `child` is the dict of this instance.
@@ -142,19 +255,13 @@ unsafe fn position(collection: Object, child: Object) -> Found<usize> {
 }
 
 unsafe fn item(dict: Object, child: Object) -> Found<Step> {
-    // SAFETY: as `describe`. repr() of a key may run Python code: all marks
-    // are gone by now.
+    // SAFETY: as `describe`.
     unsafe {
         let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
         let mut n = 0;
         while ffi::PyDict_Next(dict, &mut place, &mut key, &mut value) != 0 {
             if value == child {
-                if is_text_or_number(key)
-                    && let Some(key) = text_of(ffi::PyObject_Repr(key))?
-                {
-                    return Ok(Some(("", try_format!("[{key}]")?)));
-                }
-                return Ok(Some(("[*", try_format!(".values()][{n}]")?)));
+                return item_at(key, n).map(Some);
             }
             if key == child {
                 return Ok(Some(("[*", try_format!("][{n}]")?)));
@@ -165,7 +272,11 @@ unsafe fn item(dict: Object, child: Object) -> Found<Step> {
     }
 }
 
-unsafe fn is_instance_dict(parent: Object, child: Object) -> bool {
+/// Whether `child` is the attribute dict of the instance `parent`, from which attributes can be selected.
+///
+/// # Safety
+/// Both are live.
+pub unsafe fn is_instance_dict(parent: Object, child: Object) -> bool {
     // SAFETY: as `describe`.
     unsafe {
         header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_MANAGED_DICT)
@@ -200,26 +311,18 @@ unsafe fn is_text_or_number(key: Object) -> bool {
 }
 
 /// An attribute of `parent` that is `child`.
+///
+/// Of functions, classes and code the fields are read: to ask for an attribute may make what it stands for.
 unsafe fn attribute(parent: Object, child: Object) -> Found<String> {
-    const KNOWN: [&CStr; 22] = [
+    const KNOWN: [&CStr; 12] = [
         c"__self__",
         c"__func__",
         c"__wrapped__",
-        c"__code__",
-        c"__closure__",
-        c"__defaults__",
-        c"__kwdefaults__",
-        c"__annotations__",
-        c"__annotate__",
-        c"__type_params__",
-        c"__mro__",
-        c"__bases__",
-        c"__base__",
         c"__objclass__",
         c"__origin__",
         c"__args__",
+        c"__parameters__",
         c"cell_contents",
-        c"co_consts",
         c"fget",
         c"fset",
         c"fdel",
@@ -227,16 +330,19 @@ unsafe fn attribute(parent: Object, child: Object) -> Found<String> {
     ];
     // SAFETY: as `describe`; the type is checked before a layout is used.
     unsafe {
-        if is(parent, &raw mut ffi::PyFunction_Type)
-            && let Some(name) = function_attribute(parent, child)
-        {
-            return try_format!("{name}").map(Some);
+        let field = if is(parent, &raw mut ffi::PyFunction_Type) {
+            Some(function_field(parent, child))
+        } else if is(parent, &raw mut ffi::PyCode_Type) {
+            Some(code_field(parent, child))
+        } else if header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+            Some(class_field(parent, child))
+        } else {
+            None
+        };
+        if let Some(name) = field {
+            return name.map(|name| try_format!("{name}")).transpose();
         }
-        if header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
-            if (*parent.cast::<ffi::PyTypeObject>()).tp_dict == child {
-                return try_format!("__dict__").map(Some);
-            }
-        } else if let Some(name) = instance_attribute(parent, child)? {
+        if let Some(name) = instance_attribute(parent, child)? {
             return Ok(Some(name));
         }
         // Only builtin types: their attributes run no Python code.
@@ -253,26 +359,95 @@ unsafe fn attribute(parent: Object, child: Object) -> Found<String> {
     }
 }
 
-/// What a freeze will give the function stands where these attributes are.
-unsafe fn function_attribute(function: Object, child: Object) -> Option<&'static str> {
+/// The name of the field that is `child`.
+fn named(child: Object, fields: &[(&'static str, Object)]) -> Option<&'static str> {
+    fields.iter().find(|(_, field)| *field == child).map(|(name, _)| *name)
+}
+
+unsafe fn class_field(class: Object, child: Object) -> Option<&'static str> {
+    // SAFETY: as `describe`.
+    unsafe {
+        let fields = &*class.cast::<ffi::PyTypeObject>();
+        let found = named(
+            child,
+            &[
+                ("__dict__", fields.tp_dict),
+                ("__mro__", fields.tp_mro),
+                ("__bases__", fields.tp_bases),
+                ("__base__", fields.tp_base.cast()),
+            ],
+        );
+        if found.is_some() || !header::has_feature(class.cast(), ffi::Py_TPFLAGS_HEAPTYPE) {
+            return found;
+        }
+        let heap = &*class.cast::<ffi::PyHeapTypeObject>();
+        named(child, &[("__name__", heap.ht_name), ("__qualname__", heap.ht_qualname)])
+    }
+}
+
+unsafe fn code_field(code: Object, child: Object) -> Option<&'static str> {
+    // SAFETY: as `describe`.
+    unsafe {
+        let fields = &*code.cast::<ffi::PyCodeObject>();
+        let found = named(
+            child,
+            &[
+                ("co_consts", fields.co_consts),
+                ("co_names", fields.co_names),
+                ("co_filename", fields.co_filename),
+                ("co_name", fields.co_name),
+                ("co_qualname", fields.co_qualname),
+                ("co_linetable", fields.co_linetable),
+                ("co_exceptiontable", fields.co_exceptiontable),
+            ],
+        );
+        found.or_else(|| {
+            let cached = fields._co_cached.as_ref()?;
+            named(
+                child,
+                &[
+                    ("co_code", cached._co_code),
+                    ("co_varnames", cached._co_varnames),
+                    ("co_cellvars", cached._co_cellvars),
+                    ("co_freevars", cached._co_freevars),
+                ],
+            )
+        })
+    }
+}
+
+/// What a freeze will give the function stands where it has its globals and closure.
+unsafe fn function_field(function: Object, child: Object) -> Option<&'static str> {
     // SAFETY: as `describe`.
     unsafe {
         let fields = &*function.cast::<ffi::PyFunctionObject>();
-        if child == fields.func_dict {
-            Some("__dict__")
-        } else if is(child, &raw mut ffi::PyDict_Type)
-            && child != fields.func_kwdefaults
-            && child != fields.func_annotations
-        {
-            Some("__globals__")
-        } else if is(child, &raw mut ffi::PyTuple_Type)
-            && child != fields.func_defaults
-            && child != fields.func_typeparams
-        {
-            Some("__closure__")
-        } else {
-            None
-        }
+        let found = named(
+            child,
+            &[
+                ("__code__", fields.func_code),
+                ("__defaults__", fields.func_defaults),
+                ("__kwdefaults__", fields.func_kwdefaults),
+                ("__dict__", fields.func_dict),
+                ("__doc__", fields.func_doc),
+                ("__name__", fields.func_name),
+                ("__qualname__", fields.func_qualname),
+                ("__module__", fields.func_module),
+                ("__annotations__", fields.func_annotations),
+                ("__annotate__", fields.func_annotate),
+                ("__type_params__", fields.func_typeparams),
+            ],
+        );
+        found.or_else(|| {
+            if is(child, &raw mut ffi::PyDict_Type) {
+                Some("__globals__")
+            } else if is(child, &raw mut ffi::PyTuple_Type) {
+                Some("__closure__")
+            } else if is(child, &raw mut ffi::PyCode_Type) {
+                Some("__code__")
+            } else {
+                None
+            }
+        })
     }
 }
 

@@ -94,14 +94,20 @@ pub struct Prepared {
     proxies: Vec<Object>,
     /// The weak references in the graph, and to its objects.
     pub weak: WeakReferences,
+    /// For some functions, a tuple of names to capture beside those in their code: a dict, borrowed, or null.
+    named: Object,
+    /// Nothing will be frozen: what is made is taken back.
+    is_dry_run: bool,
+    /// In a dry run, code objects that were given parts, and what they had before: see `imm_forget_code_parts`.
+    codes: Vec<(Object, bool, i32)>,
 }
 
 impl Prepared {
-    /// Nothing yet.
+    /// Nothing yet. `named` is null, or a dict from functions to tuples of names that they capture as well.
     ///
     /// # Safety
-    /// The caller holds the GIL, and keeps it until this is dropped.
-    pub unsafe fn new() -> Self {
+    /// The caller holds the GIL, and keeps it, and `named`, until this is dropped.
+    pub unsafe fn new(is_dry_run: bool, named: Object) -> Self {
         Prepared {
             detached: HashMap::new(),
             classes: Vec::new(),
@@ -112,7 +118,42 @@ impl Prepared {
             views: Vec::new(),
             proxies: Vec::new(),
             weak: WeakReferences::default(),
+            named,
+            is_dry_run,
+            codes: Vec::new(),
         }
+    }
+
+    /// True if nothing will be frozen.
+    pub fn is_dry_run(&self) -> bool {
+        self.is_dry_run
+    }
+
+    /// The functions that were entered, and the dict of names that each has captured.
+    pub fn detached(&self) -> impl Iterator<Item = (Object, Object)> {
+        self.detached.iter().map(|(function, parts)| (*function, parts.namespace))
+    }
+
+    /// The classes that were entered.
+    pub fn classes(&self) -> &[Object] {
+        &self.classes
+    }
+
+    /// What is in those cells of the entered functions that nothing but their function refers to. A reference in such a
+    /// cell is inside the graph: it goes with the closure that the freeze replaces.
+    pub fn own_cells(&self) -> impl Iterator<Item = Object> {
+        self.detached.keys().flat_map(|function| {
+            // SAFETY: functions that were entered; a closure is a tuple of cells, or null.
+            unsafe {
+                let closure = (*function.cast::<ffi::PyFunctionObject>()).func_closure;
+                let own = !closure.is_null() && header::refcnt(closure) == 1;
+                (0..if own { ffi::PyTuple_Size(closure) } else { 0 })
+                    .map(move |i| ffi::PyTuple_GetItem(closure, i))
+                    .filter(|cell| header::refcnt(*cell) == 1)
+                    .map(|cell| (*cell.cast::<ffi::PyCellObject>()).ob_ref)
+                    .filter(|content| !content.is_null())
+            }
+        })
     }
 
     /// Prepares an object that is being entered.
@@ -137,6 +178,7 @@ impl Prepared {
                 Preparation::List if (*op.cast::<ffi::PyListObject>()).allocated < 0 => Err(refused(SORTING)),
                 Preparation::List => Ok(()),
                 Preparation::Dict if self.vital.contains(&op) => Err(refused(VITAL)),
+                Preparation::Dict if self.is_dry_run => Ok(()),
                 Preparation::Dict if ffi::imm_own_table(op.cast()) < 0 => Err(Stop::Raised),
                 Preparation::Dict => Ok(()),
                 Preparation::Bytearray => {
@@ -154,10 +196,33 @@ impl Prepared {
                     self.views.push(op);
                     Ok(())
                 }
-                Preparation::Code => Ok(make_code_parts(op.cast())?),
+                Preparation::Code => {
+                    if self.is_dry_run {
+                        self.note_code_parts(op)?;
+                    }
+                    Ok(make_code_parts(op.cast())?)
+                }
                 Preparation::WeakReference => self.weak.enter_reference(op),
             }
         }
+    }
+
+    /// Notes which of its parts a code object has, for [`Prepared::give_up`].
+    unsafe fn note_code_parts(&mut self, code: Object) -> Result<(), Stop> {
+        self.codes.try_reserve(1)?;
+        // SAFETY: a code object.
+        unsafe {
+            let had = (*code.cast::<ffi::PyCodeObject>())._co_cached.as_ref().map_or(0, |cached| {
+                [cached._co_code, cached._co_varnames, cached._co_cellvars, cached._co_freevars]
+                    .iter()
+                    .enumerate()
+                    .fold(0, |had, (bit, part)| had | i32::from(!part.is_null()) << bit)
+            });
+            let had_cache = !(*code.cast::<ffi::PyCodeObject>())._co_cached.is_null();
+            ffi::Py_IncRef(code);
+            self.codes.push((code, had_cache, had));
+        }
+        Ok(())
     }
 
     /// Annotations that can be evaluated again do not extend the reach of a class.
@@ -210,8 +275,12 @@ impl Prepared {
         // An earlier search of the same freeze may have left its parts.
         if !self.detached.contains_key(&op) {
             self.detached.try_reserve(1)?;
-            // SAFETY: op is a function.
-            let parts = unsafe { Detached::prepare(&*op.cast())? };
+            // SAFETY: op is a function; functions are compared by identity.
+            let parts = unsafe {
+                let named =
+                    if self.named.is_null() { self.named } else { ffi::PyDict_GetItemWithError(self.named, op) };
+                Detached::prepare(&*op.cast(), named)?
+            };
             self.detached.insert(op, parts);
         }
         Ok(())
@@ -334,6 +403,14 @@ impl Prepared {
                     ffi::PyDict_SetItem(dict, ffi::imm_name_annotations_cache, cached);
                 }
                 ffi::Py_DecRef(cached);
+            }
+            for (code, had_cache, had) in self.codes {
+                let fields = code.cast::<ffi::PyCodeObject>();
+                // Something else may have frozen it meanwhile.
+                if header::flags(code) & FROZEN == 0 && !(*fields)._co_cached.is_null() {
+                    ffi::imm_forget_code_parts(fields, had_cache.into(), had);
+                }
+                ffi::Py_DecRef(code);
             }
         }
     }

@@ -2,40 +2,169 @@
 
 use super::explore::{Reason, Stopped, explore};
 use super::graph::{Graph, Reach, Stop};
-use super::path;
 use super::plan::Plan;
-use crate::lifetime::release;
+use super::{isolation, path};
+use crate::lifetime::{release, site};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, PyNode};
-use crate::object::memory::{self, OutOfMemory};
+use crate::object::memory::{self, OutOfMemory, try_format};
 use crate::object::raise::{self, Raised, Value};
-use crate::policy::Refusal;
+use crate::policy;
+use crate::policy::hook::{self, Hooks};
 use crate::share::interpreter;
+
+/// What else is asked of a freeze.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    /// Nothing outside the graph may refer into it: see `isolation`.
+    pub isolated: bool,
+    /// For some functions, names to capture beside those in their code: see `Prepared::new`. Borrowed, may be null.
+    pub named: Object,
+}
+
+impl Terms {
+    /// Nothing.
+    pub const NONE: Terms = Terms { isolated: false, named: std::ptr::null_mut() };
+}
 
 /// Freezes everything that `roots` reach, or nothing.
 ///
+/// Hooks are called first, and whatever they leave is frozen (see `policy::hook`).
+///
 /// # Errors
-/// [`Raised`]: `NotFreezableError`, or MemoryError. Nothing has changed.
+/// [`Raised`]: `NotFreezableError`, MemoryError, or what a hook raised. Nothing was frozen.
 ///
 /// # Safety
-/// The caller holds a GIL and the roots alive.
-pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
+/// The caller holds a GIL and the roots alive. Python code may run before anything is frozen.
+pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
+    // SAFETY: the caller's; nothing is marked yet.
+    let site = match site::is_on().then(|| unsafe { site::here() }).transpose() {
+        Ok(site) => site,
+        // SAFETY: the caller's.
+        Err(error) => return Err(unsafe { raise::no_memory(error) }),
+    };
+    let mut calls_hooks = false;
+    let outcome = loop {
+        // SAFETY: the caller's. The hooks' references are passed on.
+        unsafe {
+            match attempt(roots, terms, site.as_deref()) {
+                Attempt::Ended(outcome) => break outcome,
+                Attempt::Hooked(objects) => {
+                    if !calls_hooks && hook::begin().is_err() {
+                        objects.into_iter().for_each(|op| ffi::Py_DecRef(op));
+                        return Err(Raised);
+                    }
+                    calls_hooks = true;
+                    if let Err(raised) = hook::call(objects) {
+                        break Err(raised);
+                    }
+                }
+            }
+        }
+    };
+    if calls_hooks {
+        // SAFETY: begun above, on this thread.
+        unsafe { hook::end() };
+    }
+    outcome
+}
+
+/// What came of one search.
+enum Attempt {
+    Ended(Result<(), Raised>),
+    /// Nothing has changed, and these objects want their hooks called; owned references.
+    Hooked(Vec<Object>),
+}
+
+unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>) -> Attempt {
     // SAFETY: nothing between the search and the last use of the graph runs
     // Python code; references are given up after that.
     unsafe {
-        let state = interpreter::current().ok_or(Raised)?;
-        let mut graph = Graph::new(&state.registry, Reach::Freezable);
-        let outcome = match find(&mut graph, roots) {
+        let Some(state) = interpreter::current() else { return Attempt::Ended(Err(Raised)) };
+        let mut graph = Graph::new(state, Reach::Freezable, terms.named);
+        let attempt = match find(&mut graph, roots) {
+            Ok(plan) if graph.hooked().is_empty() => {
+                Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
+            }
             Ok(plan) => {
-                commit(&mut graph, plan);
-                Ok(())
+                plan.rollback(&mut graph);
+                take_hooked(&graph)
+            }
+            // A hook may make it willing. Otherwise the next search refuses it again.
+            Err(stopped)
+                if !graph.hooked().is_empty()
+                    && matches!(stopped.reason(), Reason::Refused(Stop::Refused(_) | Stop::NotARoot)) =>
+            {
+                stopped.rollback(&mut graph);
+                take_hooked(&graph)
             }
             // The route to a culprit may lead through what was detached: it is
             // described before that is given up.
-            Err(stopped) => Err(report(&mut graph, stopped)),
+            Err(stopped) => Attempt::Ended(Err(report(&mut graph, stopped))),
         };
         end(graph);
-        outcome
+        attempt
+    }
+}
+
+/// Freezes what was found, if the terms permit.
+unsafe fn conclude(
+    graph: &mut Graph<'_>,
+    plan: Plan<PyNode>,
+    roots: &[Object],
+    terms: Terms,
+    (hooks, site): (&Hooks, Option<&str>),
+) -> Result<(), Raised> {
+    if terms.isolated {
+        // SAFETY: the plan is that of a search of this graph from these roots.
+        let shared = unsafe { isolation::find_shared(graph, &plan, roots, hooks) };
+        if !matches!(shared, Ok(None)) {
+            plan.rollback(graph);
+            let outcome = match shared {
+                // SAFETY: nothing is marked any more, and all on the route are alive.
+                Ok(Some(route)) => unsafe { raise_not_freezable(&route, isolation::SHARED) },
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            // SAFETY: a GIL is held.
+            return Err(outcome.map_or_else(|error| unsafe { raise::no_memory(error) }, |()| Raised));
+        }
+    }
+    let traced = site.map(|site| Ok((memory::collect(traceable(&plan))?, try_format!("{site}")?))).transpose();
+    match traced {
+        Ok(traced) => {
+            commit(graph, plan);
+            if let Some((objects, site)) = traced {
+                site::note(&objects, site);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            plan.rollback(graph);
+            // SAFETY: a GIL is held.
+            Err(unsafe { raise::no_memory(error) })
+        }
+    }
+}
+
+/// What can be written into as long as it is not frozen.
+fn traceable(plan: &Plan<PyNode>) -> impl Iterator<Item = Object> {
+    // SAFETY: what was entered is live.
+    let is_bytearray = |op: Object| unsafe { header::type_of(op) } == &raw mut ffi::PyByteArray_Type;
+    plan.entries().filter(move |entry| !entry.leaf || is_bytearray(entry.node.0)).map(|entry| entry.node.0)
+}
+
+/// References to the objects whose hooks are to be called.
+unsafe fn take_hooked(graph: &Graph<'_>) -> Attempt {
+    // SAFETY: a GIL is held, and the objects are alive.
+    unsafe {
+        match memory::collect(graph.hooked().iter().copied()) {
+            Ok(objects) => {
+                objects.iter().for_each(|op| ffi::Py_IncRef(*op));
+                Attempt::Hooked(objects)
+            }
+            Err(error) => Attempt::Ended(Err(raise::no_memory(error))),
+        }
     }
 }
 
@@ -44,7 +173,7 @@ pub unsafe fn freeze(roots: &[Object]) -> Result<(), Raised> {
 fn find<'a>(graph: &mut Graph<'a>, roots: &[Object]) -> Result<Plan<PyNode>, Stopped<Graph<'a>>> {
     let roots = PyNode::slice(roots);
     let plan = explore(graph, roots)?;
-    match graph.ready_to_commit() {
+    match graph.ready_to_commit(roots) {
         Ok(()) => Ok(plan),
         Err(Stop::OutOfMemory) => Err(Stopped::after(plan, Reason::OutOfMemory)),
         // The object is known only now: a search that refuses it finds the path.
@@ -64,7 +193,7 @@ fn commit(graph: &mut Graph<'_>, mut plan: Plan<PyNode>) {
 }
 
 /// Gives up what was prepared and is not used. An exception that is set stays.
-unsafe fn end(graph: Graph<'_>) {
+pub(super) unsafe fn end(graph: Graph<'_>) {
     // SAFETY: a GIL is held. Python code may run, and change the registry: the graph is gone by then.
     unsafe {
         let prepared = graph.into_prepared();
@@ -81,13 +210,46 @@ unsafe fn report<'a>(graph: &mut Graph<'a>, stopped: Stopped<Graph<'a>>) -> Rais
         let route = memory::collect(stopped.path().map(|node| node.0));
         let reason = match stopped.rollback(graph) {
             Reason::Refused(Stop::Raised) => return Raised,
-            Reason::Refused(Stop::Refused(refusal)) => Ok(explain(refusal)),
-            Reason::Refused(Stop::NotARoot) => Ok("its policy is FREEZABLE_EXPLICIT: pass it to freeze() by name"),
+            Reason::Refused(Stop::Refused(refusal)) => Ok(refusal.reason()),
+            Reason::Refused(Stop::NotARoot) => Ok(policy::NOT_A_ROOT),
             Reason::Refused(Stop::OutOfMemory) | Reason::OutOfMemory => Err(OutOfMemory),
         };
         match reason.and_then(|reason| raise_not_freezable(&route?, reason)) {
             Ok(()) => Raised,
             Err(error) => raise::no_memory(error),
+        }
+    }
+}
+
+/// True if `freeze` of these roots would succeed now, hooks aside, which are not called.
+///
+/// # Errors
+/// [`Raised`]: MemoryError.
+///
+/// # Safety
+/// As [`freeze`].
+pub unsafe fn is_freezable(roots: &[Object]) -> Result<bool, Raised> {
+    // SAFETY: as `freeze`.
+    unsafe {
+        let state = interpreter::current().ok_or(Raised)?;
+        let mut graph = Graph::new(state, Reach::DryRun { to_the_end: false }, std::ptr::null_mut());
+        let outcome = match explore(&mut graph, PyNode::slice(roots)) {
+            Ok(plan) => {
+                let decided = graph.decide_late(PyNode::slice(roots));
+                plan.rollback(&mut graph);
+                decided
+            }
+            Err(stopped) => match stopped.rollback(&mut graph) {
+                Reason::Refused(stop) => Err(stop),
+                Reason::OutOfMemory => Err(Stop::OutOfMemory),
+            },
+        };
+        end(graph);
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(Stop::Refused(_) | Stop::NotARoot) => Ok(false),
+            Err(Stop::Raised) => Err(Raised),
+            Err(Stop::OutOfMemory) => Err(raise::no_memory(OutOfMemory)),
         }
     }
 }
@@ -109,7 +271,7 @@ pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
             return Ok(true);
         }
         let state = interpreter::current().ok_or(Raised)?;
-        let mut graph = Graph::new(&state.registry, Reach::ShallowImmutable);
+        let mut graph = Graph::new(state, Reach::ShallowImmutable, std::ptr::null_mut());
         let outcome = match find(&mut graph, &[op]) {
             Ok(plan) => {
                 commit(&mut graph, plan);
@@ -124,17 +286,6 @@ pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
         };
         end(graph);
         outcome
-    }
-}
-
-fn explain(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Policy => "its policy is FREEZABLE_NO",
-        Refusal::Unregistered => {
-            "it is made in C and nobody said that its writes respect freezing: \
-             immutable.register_freezable(type) says so"
-        }
-        Refusal::Stateful(advice) => advice,
     }
 }
 

@@ -11,4 +11,6 @@ pub mod references;
 #[cfg(feature = "cpython")]
 pub mod release;
 #[cfg(feature = "cpython")]
+pub mod site;
+#[cfg(feature = "cpython")]
 pub mod weak;

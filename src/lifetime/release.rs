@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::Record;
 use super::references::{self, Dead};
-use super::{count, headless, weak};
+use super::{count, headless, site, weak};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, GC_FINALIZED, MEMBER, Object, PROXY, PyNode};
@@ -78,6 +78,7 @@ unsafe fn make_ordinary(op: Object) {
         header::set_refcnt(op, 0);
         if flags & FROZEN != 0 {
             note_released(1);
+            site::forget(op);
             // Deallocators of collected types expect to be tracked.
             if header::has_gc_head(op) {
                 ffi::PyObject_GC_Track(op.cast());
@@ -105,6 +106,7 @@ unsafe fn make_dict_ordinary(op: Object) {
             header::set_flags(dict, header::flags(dict) & !FROZEN);
             header::set_refcnt(dict, 1);
             note_released(1);
+            site::forget(dict);
             ffi::PyObject_GC_Track(dict.cast());
         }
     }
@@ -248,6 +250,7 @@ unsafe fn thaw(record: NonNull<Record<PyNode>>) {
         }
         for &PyNode(member) in members {
             header::set_flags(member, header::flags(member) & !(FROZEN | MEMBER));
+            site::forget(member);
             if header::has_gc_head(member) {
                 (*header::gc_head(member)).prev &= GC_FINALIZED;
                 ffi::PyObject_GC_Track(member.cast());

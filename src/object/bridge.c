@@ -3,6 +3,7 @@
 #include "pycore_crossinterp.h"
 #include "pycore_global_objects.h"
 #include "pycore_interp.h"
+#include "pycore_interpframe.h"
 #include "pycore_runtime.h"
 #include "pycore_signal.h"
 #include "pycore_typeobject.h"
@@ -95,6 +96,144 @@ imm_unintern(PyObject *string)
     return 1;
 }
 
+static _PyInterpreterFrame *
+running_frame(void)
+{
+    _PyInterpreterFrame *frame = PyThreadState_GET()->current_frame;
+    while (frame != NULL && frame->owner == FRAME_OWNED_BY_INTERPRETER) {
+        frame = frame->previous;
+    }
+    return frame;
+}
+
+int
+imm_running_instruction(struct imm_instruction *instruction)
+{
+    _PyInterpreterFrame *frame = running_frame();
+    if (frame == NULL) {
+        return 0;
+    }
+    PyCodeObject *code = _PyFrame_GetCode(frame);
+    int offset = _PyInterpreterFrame_LASTI(frame);
+    if (offset < 0) {
+        return 0;
+    }
+    /* As compiled: what runs may be specialised, or instrumented. */
+    _Py_CODEUNIT unit = _Py_GetBaseCodeUnit(code, offset);
+    int opcode = unit.op.code;
+    int oparg = unit.op.arg;
+    for (int shift = 8; offset > 0 && shift < 32; shift += 8) {
+        unit = _Py_GetBaseCodeUnit(code, --offset);
+        if (unit.op.code != EXTENDED_ARG) {
+            break;
+        }
+        oparg |= unit.op.arg << shift;
+    }
+    instruction->opcode = opcode;
+    instruction->name = NULL;
+    instruction->callable = NULL;
+    switch (opcode) {
+    case STORE_ATTR:
+    case DELETE_ATTR:
+    case STORE_GLOBAL:
+    case DELETE_GLOBAL:
+        instruction->name = PyTuple_GetItem(code->co_names, oparg);
+        break;
+    case STORE_DEREF:
+    case DELETE_DEREF:
+        instruction->name = PyTuple_GetItem(code->co_localsplusnames, oparg);
+        break;
+    case CALL:
+    case CALL_KW: {
+        _PyStackRef *top = frame->stackpointer;
+        Py_ssize_t depth = oparg + 2 + (opcode == CALL_KW);
+        if (top != NULL && top - _PyFrame_Stackbase(frame) >= depth
+            && !PyStackRef_IsNullOrInt(top[-depth])) {
+            instruction->callable = PyStackRef_AsPyObjectBorrow(top[-depth]);
+        }
+        break;
+    }
+    }
+    return 1;
+}
+
+Py_ssize_t
+imm_stack_references(PyObject *obj)
+{
+    _PyInterpreterFrame *frame = running_frame();
+    if (frame == NULL || frame->stackpointer == NULL) {
+        return 0;
+    }
+    Py_ssize_t found = 0;
+    for (_PyStackRef *ref = _PyFrame_Stackbase(frame); ref < frame->stackpointer; ref++) {
+        if (PyStackRef_IsNullOrInt(*ref)) {
+            continue;
+        }
+        PyObject *held = PyStackRef_AsPyObjectBorrow(*ref);
+        if (held == obj) {
+            found += PyStackRef_RefcountOnObject(*ref);
+        }
+        else if (held != NULL && PyTuple_CheckExact(held)) {
+            for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(held); i++) {
+                found += PyTuple_GET_ITEM(held, i) == obj;
+            }
+        }
+    }
+    return found;
+}
+
+void
+imm_forget_code_parts(PyCodeObject *code, int had_cache, int had)
+{
+    _PyCoCached *cached = code->_co_cached;
+    PyObject **parts[4] = {
+        &cached->_co_code, &cached->_co_varnames, &cached->_co_cellvars, &cached->_co_freevars,
+    };
+    for (int i = 0; i < 4; i++) {
+        if (!(had & 1 << i)) {
+            Py_CLEAR(*parts[i]);
+        }
+    }
+    if (!had_cache) {
+        code->_co_cached = NULL;
+        PyMem_Free(cached);
+    }
+}
+
+int
+imm_option(const char *option, const char *variable, char *value, Py_ssize_t size)
+{
+    const PyConfig *config = &PyInterpreterState_Get()->config;
+    size_t length = strlen(option);
+    const wchar_t *wide = NULL;
+    for (Py_ssize_t i = 0; i < config->xoptions.length; i++) {
+        const wchar_t *item = config->xoptions.items[i];
+        size_t same = 0;
+        while (same < length && item[same] == (wchar_t)(unsigned char)option[same]) {
+            same++;
+        }
+        if (same == length && (item[same] == L'\0' || item[same] == L'=')) {
+            wide = item + same + (item[same] == L'=');
+        }
+    }
+    const char *narrow = NULL;
+    if (wide == NULL && config->use_environment) {
+        narrow = getenv(variable);
+    }
+    if (wide == NULL && (narrow == NULL || *narrow == '\0')) {
+        return 0;
+    }
+    Py_ssize_t i = 0;
+    for (; i < size - 1; i++) {
+        value[i] = wide ? (wide[i] < 128 ? (char)wide[i] : '?') : narrow[i];
+        if (value[i] == '\0') {
+            return 1;
+        }
+    }
+    value[i] = '\0';
+    return 1;
+}
+
 PyObject *
 imm_code_bytes(PyObject *code)
 {
@@ -106,9 +245,19 @@ _Static_assert(MANAGED_DICT_OFFSET == -3 * (Py_ssize_t)sizeof(PyObject *), "edge
 
 PyObject *const imm_name_annotate_func = &_Py_ID(__annotate_func__);
 PyObject *const imm_name_annotations_cache = &_Py_ID(__annotations_cache__);
+PyObject *const imm_name_module = &_Py_ID(__module__);
 PyObject *const imm_name_name = &_Py_ID(__name__);
 PyObject *const imm_name_package = &_Py_ID(__package__);
 
+const int imm_op_store_attr = STORE_ATTR;
+const int imm_op_delete_attr = DELETE_ATTR;
+const int imm_op_store_subscr = STORE_SUBSCR;
+const int imm_op_delete_subscr = DELETE_SUBSCR;
+const int imm_op_store_slice = STORE_SLICE;
+const int imm_op_store_global = STORE_GLOBAL;
+const int imm_op_store_deref = STORE_DEREF;
+const int imm_op_delete_deref = DELETE_DEREF;
+const int imm_op_binary_op = BINARY_OP;
 const int imm_op_load_global = LOAD_GLOBAL;
 const int imm_op_load_name = LOAD_NAME;
 const int imm_op_delete_global = DELETE_GLOBAL;

@@ -39,6 +39,29 @@ PyObject *imm_sys_dict(void);
 /* True if one interpreter may release what another allocated. */
 int imm_allocator_is_shared(void);
 
+/* The instruction that the running Python code is in: its number as compiled, the
+ * name that it is about or NULL, and what it calls or NULL, both borrowed. 1, or 0
+ * if none is running. */
+struct imm_instruction {
+    int opcode;
+    PyObject *name;
+    PyObject *callable;
+};
+int imm_running_instruction(struct imm_instruction *instruction);
+
+/* How many references to obj the Python code that is running holds for the call
+ * that it is in: on its evaluation stack, or in a tuple of arguments there. */
+Py_ssize_t imm_stack_references(PyObject *obj);
+
+/* Drop the cached parts of code that it did not have before they were made: bit i
+ * of had for co_code, co_varnames, co_cellvars, co_freevars. */
+void imm_forget_code_parts(PyCodeObject *code, int had_cache, int had);
+
+/* The value of "-X option", the last one given, else of the environment variable:
+ * 1 and at most size - 1 bytes of it, "" for an option without a value; 0 if it
+ * is not given, or the variable is empty, or the environment ignored. */
+int imm_option(const char *option, const char *variable, char *value, Py_ssize_t size);
+
 /* The receiving end of a frozen object that is passed by reference. */
 PyObject *imm_receive(struct _xidata *data);
 
@@ -53,8 +76,20 @@ PyObject *imm_code_bytes(PyObject *code);
 /* Names that the core looks up, immortal: using them allocates nothing. */
 extern PyObject *const imm_name_annotate_func;
 extern PyObject *const imm_name_annotations_cache;
+extern PyObject *const imm_name_module;
 extern PyObject *const imm_name_name;
 extern PyObject *const imm_name_package;
+
+/* Numbers of the instructions that write. */
+extern const int imm_op_store_attr;
+extern const int imm_op_delete_attr;
+extern const int imm_op_store_subscr;
+extern const int imm_op_delete_subscr;
+extern const int imm_op_store_slice;
+extern const int imm_op_store_global;
+extern const int imm_op_store_deref;
+extern const int imm_op_delete_deref;
+extern const int imm_op_binary_op;
 
 /* Numbers of the instructions that name a global. */
 extern const int imm_op_load_global;

@@ -50,7 +50,7 @@ pub unsafe fn for_each<F: FnMut(Object)>(op: Object, visit: &mut F) {
 }
 
 /// `dk_kind` of a table with keys other than strings (pycore_dict.h).
-const DICT_KEYS_GENERAL: u32 = 0;
+pub const DICT_KEYS_GENERAL: u32 = 0;
 
 /// Slot of the managed dict, in words from the object (`MANAGED_DICT_OFFSET`).
 const MANAGED_DICT_SLOT: isize = -3;
@@ -126,6 +126,37 @@ unsafe fn dict<F: FnMut(Object)>(dict: *mut ffi::PyDictObject, visit: &mut F) {
             let items = (&raw mut (*values).values).cast::<Object>();
             slots(items, (*values).capacity as usize, visit);
         }
+    }
+}
+
+/// Calls `visit` for each key and value of the dict of an instance that shares the table of its keys, and returns
+/// true; for any other object, does nothing and returns false.
+///
+/// They are what a dict that is frozen refers to, in a table of its own. Before, the values may belong to the instance.
+///
+/// # Safety
+/// As [`for_each`].
+pub unsafe fn for_each_shared_item<F: FnMut(Object)>(op: Object, visit: &mut F) -> bool {
+    // SAFETY: the type is checked before its layout is used; values have room for every key, or it is beyond them.
+    unsafe {
+        if header::type_of(op) != &raw mut ffi::PyDict_Type {
+            return false;
+        }
+        let dict = &*op.cast::<ffi::PyDictObject>();
+        if dict.ma_values.is_null() {
+            return false;
+        }
+        let entries = ffi::imm_unicode_entries(dict.ma_keys);
+        let items = (&raw mut (*dict.ma_values).values).cast::<Object>();
+        let names = ((*dict.ma_keys).dk_nentries as usize).min((*dict.ma_values).capacity as usize);
+        for i in 0..names {
+            let value = *items.add(i);
+            if !value.is_null() {
+                visit((*entries.add(i)).me_key);
+                visit(value);
+            }
+        }
+        true
     }
 }
 

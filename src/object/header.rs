@@ -49,6 +49,9 @@ pub const PROXY: u16 = ffi::_Py_PROXY_FLAG as u16;
 /// On a mutable weak reference: its referent is frozen (see `lifetime::weak`).
 pub const FROZEN_REFERENT: u16 = ffi::_Py_FROZEN_REFERENT_FLAG as u16;
 
+/// A policy was set for this very object in its interpreter (`policy::Registry`).
+pub const OWN_POLICY: u16 = 1 << 13;
+
 #[repr(C)]
 struct Header {
     refcnt: u32,

@@ -84,7 +84,11 @@ pub unsafe fn with_attributes(error: Object, message: fmt::Arguments<'_>, attrib
     }
 }
 
-unsafe fn new_text(text: &str) -> Object {
+/// A new reference to a string, or null with MemoryError.
+///
+/// # Safety
+/// The caller holds a GIL.
+pub unsafe fn new_text(text: &str) -> Object {
     // SAFETY: a GIL is held.
     unsafe { ffi::PyUnicode_DecodeUTF8(text.as_ptr().cast(), text.len() as isize, c"replace".as_ptr()) }
 }

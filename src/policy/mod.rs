@@ -1,17 +1,34 @@
-//! Freezability: what a freeze may do with an object of a given type.
+//! Freezability: what a freeze may do with an object.
 //!
-//! Looked up once per type and freeze. Python classes are freezable; types made
-//! in C are not, unless the table in `builtin` or `register_freezable` says so,
-//! since only their authors know whether every write asks the barrier.
+//! Asked in this order, and the first answer counts:
+//!
+//! ```text
+//!   the object    set_freezable, then its own attribute __freezable__
+//!   its type      nearest in the MRO: register_freezable or set_freezable, then __freezable__ of that class
+//!   its module    __freezable__ of the module that a Python class, or a function, belongs to
+//!   the process   -X immutable_default, for Python classes
+//!   its nature    the table in `builtin`: types made in C refuse unless it, or somebody, says otherwise, since only
+//!                 their authors know whether every write asks the barrier
+//! ```
+//!
+//! All but the first step is decided once per type and freeze. The first costs a test of a flag, and a lookup
+//! only where the type leaves room for an attribute of that name (`declared::Place`). Nothing here runs Python code.
 
 mod builtin;
+pub mod declared;
+pub mod hook;
+pub mod option;
 mod registry;
 
+use std::ptr;
+
 pub use builtin::Nature;
-pub use registry::Registry;
+use declared::Place;
+pub use registry::{Registry, Scope};
 
 use crate::object::ffi;
-use crate::object::header::{self, Type};
+use crate::object::header::{self, OWN_POLICY, Object, Type};
+use crate::object::raise::{self, Raised};
 
 /// The user's word on a type or object (PEP 795, "Freezability").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +51,49 @@ impl Policy {
     }
 }
 
-/// How a freeze treats the instances of a type.
+/// The attribute names that the runtime looks up, interned in one interpreter; owned by its state.
+#[derive(Clone, Copy)]
+pub struct Names {
+    /// `__freezable__`
+    pub freezable: Object,
+    /// `__pre_freeze__`
+    pub pre_freeze: Object,
+}
+
+impl Names {
+    /// None yet.
+    pub const NONE: Names = Names { freezable: ptr::null_mut(), pre_freeze: ptr::null_mut() };
+
+    /// Makes the names, unless they are there.
+    ///
+    /// # Errors
+    /// MemoryError is set.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL.
+    pub unsafe fn make(&mut self) -> Result<(), Raised> {
+        for (name, text) in [(&mut self.freezable, c"__freezable__"), (&mut self.pre_freeze, c"__pre_freeze__")] {
+            if name.is_null() {
+                // SAFETY: the caller's.
+                *name = raise::unless_null(unsafe { ffi::PyUnicode_InternFromString(text.as_ptr()) })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the names up.
+    ///
+    /// # Safety
+    /// As [`Names::make`].
+    pub unsafe fn clear(&mut self) {
+        for name in [&mut self.freezable, &mut self.pre_freeze] {
+            // SAFETY: owned.
+            unsafe { ffi::Py_DecRef(std::mem::replace(name, ptr::null_mut())) };
+        }
+    }
+}
+
+/// How a freeze treats an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// Frozen; refers to nothing, not even a heap type.
@@ -45,38 +104,97 @@ pub enum Treatment {
     Function,
     /// Counted atomically, and left mutable.
     Proxy,
-    /// Frozen only as a root.
-    Explicit,
     /// Refused.
     Refused(Refusal),
 }
 
-/// Why a type refuses.
+/// What a freeze may do with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How it is treated.
+    pub treatment: Treatment,
+    /// Only if it was named as a root.
+    pub explicit: bool,
+}
+
+/// Why an object refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Somebody said so.
+    /// Somebody said so of the object or its type.
     Policy,
+    /// Somebody said so of all that its module defines.
+    ModuleDefault,
+    /// Somebody said so of all Python classes.
+    ProcessDefault,
+    /// Its `__freezable__` is no policy.
+    NoPolicy,
+    /// Its policy is PROXY, but it is not a module.
+    NoModule,
     /// A C type that nobody registered.
     Unregistered,
     /// Its state must change for it to be of use; the text names the way out.
     Stateful(&'static str),
 }
 
-/// The treatment of instances of `ty`.
+/// Why an object that was not named as a root refuses.
+pub const NOT_A_ROOT: &str = "its policy is FREEZABLE_EXPLICIT: pass it to freeze() by name";
+
+impl Refusal {
+    /// The reason, and the way out, for the user.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::Policy => "its policy is FREEZABLE_NO",
+            Refusal::ModuleDefault => {
+                "its module sets __freezable__ to a policy that forbids it: keep it out of the graph, \
+                 or say otherwise for it with @immutable.freezable or immutable.set_freezable()"
+            }
+            Refusal::ProcessDefault => {
+                "this process runs with immutable_default=no, and nobody said that it may be frozen: \
+                 @immutable.freezable or immutable.register_freezable(type) says so"
+            }
+            Refusal::NoPolicy => "its __freezable__ must be one of the FREEZABLE_ constants",
+            Refusal::NoModule => "its policy is FREEZABLE_PROXY, and only modules can become proxies",
+            Refusal::Unregistered => {
+                "it is made in C and nobody said that its writes respect freezing: \
+                 immutable.register_freezable(type) says so"
+            }
+            Refusal::Stateful(advice) => advice,
+        }
+    }
+}
+
+/// What is said of an object: a policy, or that nothing may be done with it.
+pub type Word = Result<Policy, Refusal>;
+
+impl Treatment {
+    /// What may be done with an object that is by nature treated like this, given what was said of it.
+    pub fn under(self, word: Option<Word>, is_absolute: bool) -> Decision {
+        let plain = |treatment| Decision { treatment, explicit: false };
+        let willing = match self {
+            // Whoever opts a type in promises that its writes ask the barrier.
+            Treatment::Refused(_) if !is_absolute => Treatment::Container,
+            Treatment::Proxy => Treatment::Container,
+            other => other,
+        };
+        match word {
+            None => plain(self),
+            Some(Err(refusal)) => plain(Treatment::Refused(refusal)),
+            Some(Ok(Policy::No)) => plain(Treatment::Refused(Refusal::Policy)),
+            Some(Ok(Policy::Yes)) => plain(willing),
+            Some(Ok(Policy::Explicit)) => Decision { treatment: willing, explicit: true },
+            Some(Ok(Policy::Proxy)) if self == Treatment::Proxy => plain(self),
+            Some(Ok(Policy::Proxy)) => plain(Treatment::Refused(Refusal::NoModule)),
+        }
+    }
+}
+
+/// How instances of `ty` are treated if nobody has said anything.
 ///
 /// # Safety
 /// `ty` is a live type of the running interpreter.
-pub unsafe fn treatment(registry: &Registry, ty: Type) -> Treatment {
+pub unsafe fn by_nature(ty: Type) -> Treatment {
     // SAFETY: the caller's.
     unsafe {
-        if let Some(policy) = registry.nearest(ty) {
-            return match policy {
-                Policy::Yes => Treatment::Container,
-                Policy::No => Treatment::Refused(Refusal::Policy),
-                Policy::Explicit => Treatment::Explicit,
-                Policy::Proxy => Treatment::Proxy,
-            };
-        }
         let base = header::solid_c_base(ty);
         match builtin::nature(base) {
             Nature::Leaf if ty == base && !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE) => Treatment::Leaf,
@@ -85,6 +203,54 @@ pub unsafe fn treatment(registry: &Registry, ty: Type) -> Treatment {
             Nature::Proxy => Treatment::Proxy,
             Nature::Stateful(advice) => Treatment::Refused(Refusal::Stateful(advice)),
             Nature::Unknown => Treatment::Refused(Refusal::Unregistered),
+        }
+    }
+}
+
+/// True for types that nobody's word can make freezable: what their instances refer to changes behind every barrier.
+///
+/// # Safety
+/// As [`by_nature`].
+pub unsafe fn is_absolute(ty: Type) -> bool {
+    let running = [
+        &raw mut ffi::PyGen_Type,
+        &raw mut ffi::PyCoro_Type,
+        &raw mut ffi::PyAsyncGen_Type,
+        &raw mut ffi::PyFrame_Type,
+        &raw mut ffi::PyTraceBack_Type,
+    ];
+    // SAFETY: the caller's.
+    unsafe { running.contains(&ty) || header::has_feature(ty, ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) }
+}
+
+/// The policy that a freeze follows for `op`, or for the instances of `op` if it is a type.
+///
+/// # Safety
+/// `op` is live; its interpreter's GIL is held.
+pub unsafe fn of(registry: &Registry, names: &Names, op: Object) -> Policy {
+    // SAFETY: the caller's.
+    unsafe {
+        let own_type = header::type_of(op);
+        let place = Place::of(own_type, names);
+        let (ty, own) = if place == Place::Class {
+            (op.cast(), None)
+        } else if header::flags(op) & OWN_POLICY != 0 {
+            (own_type, registry.of_object(op).map(Ok))
+        } else {
+            (own_type, None)
+        };
+        let own = own.or_else(|| match place {
+            Place::Function => declared::word_for_function(op, names),
+            other => other.read(op, names),
+        });
+        let word = own.or_else(|| declared::word_for_instances(registry, ty, names));
+        let decision = by_nature(ty).under(word, is_absolute(ty));
+        match decision.treatment {
+            Treatment::Refused(Refusal::NoModule) => Policy::Proxy,
+            Treatment::Refused(_) => Policy::No,
+            Treatment::Proxy => Policy::Proxy,
+            _ if decision.explicit => Policy::Explicit,
+            _ => Policy::Yes,
         }
     }
 }

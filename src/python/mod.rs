@@ -5,6 +5,7 @@
 //! (`share::interpreter`), never in a static.
 
 mod channel;
+mod freezability;
 mod interpreter_local;
 mod module;
 mod shared_field;

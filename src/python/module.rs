@@ -5,13 +5,14 @@ use std::ptr;
 
 use pyo3::ffi as py;
 
-use super::{channel, static_type, testing};
+use super::{channel, freezability, static_type, testing};
 use crate::capi;
-use crate::freeze::run;
+use crate::freeze::run::{self, Terms};
 use crate::lifetime::{record, release};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::Raised;
+use crate::policy::option;
 use crate::share::interpreter;
 
 /// Never changes after start-up: CPython only reads it.
@@ -22,7 +23,7 @@ struct Shared<T>(T);
 // of the first interpreter serialises.
 unsafe impl<T> Sync for Shared<T> {}
 
-const FREEZE_DOC: &std::ffi::CStr = c"freeze(*objs)
+const FREEZE_DOC: &std::ffi::CStr = c"freeze(*objs, isolated=False)
 --
 
 Make objs, and everything they reach, immutable in place; return the first.
@@ -30,7 +31,13 @@ Make objs, and everything they reach, immutable in place; return the first.
 All or nothing: if any object that is reached cannot be frozen, nothing has
 changed and NotFreezableError says which one, and by which path. Freezing is
 for ever. Functions are detached from their module: the globals that their code
-names are frozen with them, and later rebinding in the module is not seen.";
+names are frozen with them, and later rebinding in the module is not seen.
+Methods __pre_freeze__ of what is reached are called before, once each.
+
+isolated=True also demands that nothing outside the graph refers to what is in
+it, except one reference to each of objs: the caller's own. Exempt are classes,
+functions and modules, what can only be reached through them, and what can not
+be changed anyway.";
 
 const IS_FROZEN_DOC: &std::ffi::CStr = c"is_frozen(obj, /)
 --
@@ -63,14 +70,32 @@ const DROP_IDLE_DOC: &std::ffi::CStr = c"_drop_idle_views(phase, info, /)
 Callback of the garbage collector: after a full collection, drop the local views
 of frozen functions that were not called since the one before.";
 
-unsafe extern "C" fn freeze(_: Object, args: *const Object, n: isize) -> Object {
-    // SAFETY: METH_FASTCALL.
+unsafe extern "C" fn freeze(_: Object, args: *const Object, n: isize, names: Object) -> Object {
+    // SAFETY: METH_FASTCALL | METH_KEYWORDS: the values of the keywords lie behind the n others.
     unsafe {
+        let mut terms = Terms::NONE;
+        for i in 0..if names.is_null() { 0 } else { ffi::PyTuple_Size(names) } {
+            let name = ffi::PyTuple_GetItem(names, i);
+            if ffi::PyUnicode_EqualToUTF8(name, c"isolated".as_ptr()) == 0 {
+                ffi::PyErr_Format(
+                    ffi::PyExc_TypeError,
+                    c"freeze() got an unexpected keyword argument '%U'".as_ptr(),
+                    name,
+                );
+                return ptr::null_mut();
+            }
+            let isolated = ffi::PyObject_IsTrue(*args.offset(n + i));
+            if isolated < 0 {
+                return ptr::null_mut();
+            }
+            terms.isolated = isolated != 0;
+        }
         if n == 0 {
             ffi::PyErr_SetString(ffi::PyExc_TypeError, c"freeze() takes at least one object".as_ptr());
             return ptr::null_mut();
         }
-        if capi::PyImmutable_Freeze(args, n) < 0 {
+        let roots = std::slice::from_raw_parts(args, n.unsigned_abs());
+        if capi::freeze(roots, terms).is_err() {
             return ptr::null_mut();
         }
         ffi::Py_IncRef(*args);
@@ -178,8 +203,8 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
-    method(c"freeze", freeze as *const c_void, py::METH_FASTCALL, FREEZE_DOC),
+static METHODS: Shared<[py::PyMethodDef; 9]> = Shared([
+    method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
         c"register_freezable",
@@ -191,6 +216,7 @@ static METHODS: Shared<[py::PyMethodDef; 8]> = Shared([
     method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
     testing::METHODS[0],
     testing::METHODS[1],
+    testing::METHODS[2],
     py::PyMethodDef::zeroed(),
 ]);
 
@@ -204,6 +230,10 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
         let Some(state) = interpreter::current() else {
             return -1;
         };
+        if let Err(option::Meaningless(advice)) = option::read() {
+            ffi::PyErr_SetString(ffi::PyExc_ValueError, advice.as_ptr());
+            return -1;
+        }
         let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0
             && ffi::PyModule_AddObjectRef(module, c"NotFreezableError".as_ptr(), state.not_freezable_error) == 0
             && ffi::PyModule_AddObjectRef(module, c"ChannelClosed".as_ptr(), state.channel_closed) == 0
@@ -212,6 +242,7 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_EXPLICIT".as_ptr(), 2) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_PROXY".as_ptr(), 3) == 0
             && channel::add_functions(module)
+            && freezability::add_functions(module)
             && static_type::add_types(module);
         if added { 0 } else { -1 }
     }

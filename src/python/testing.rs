@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use pyo3::ffi as py;
 
 use super::module::method;
-use crate::lifetime::count;
+use crate::lifetime::{count, site};
 use crate::object::fault;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
@@ -36,10 +36,16 @@ that the interpreter's stack took meanwhile; one that always was immortal must
 be left alone. Raises TypeError unless obj is frozen, ValueError unless n is in
 range(1, 2**29 - 2**24).";
 
+const TRACED_OBJECTS_DOC: &CStr = c"_traced_objects()
+--
+
+For tests: return how many objects -X immutable_trace remembers the place of.";
+
 /// The functions, for the method table of the module.
-pub const METHODS: [py::PyMethodDef; 2] = [
+pub const METHODS: [py::PyMethodDef; 3] = [
     method(c"_fail_allocations", fail_allocations as *const c_void, py::METH_FASTCALL, FAIL_ALLOCATIONS_DOC),
     method(c"_set_reference_count", set_reference_count as *const c_void, py::METH_FASTCALL, SET_REFERENCE_COUNT_DOC),
+    method(c"_traced_objects", traced_objects as *const c_void, py::METH_NOARGS, TRACED_OBJECTS_DOC),
 ];
 
 /// The `index`-th of `n` arguments as a number of at least zero; `None` with an exception.
@@ -53,6 +59,11 @@ unsafe fn number(args: *const Object, n: isize, index: isize) -> Option<usize> {
         let number = ffi::PyLong_AsSize_t(*args.offset(index));
         ffi::PyErr_Occurred().is_null().then_some(number)
     }
+}
+
+unsafe extern "C" fn traced_objects(_: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS.
+    unsafe { ffi::PyLong_FromSize_t(site::count()) }
 }
 
 unsafe extern "C" fn fail_allocations(_: Object, args: *const Object, n: isize) -> Object {

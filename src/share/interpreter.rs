@@ -17,9 +17,10 @@ use super::view::Views;
 use crate::lifetime::weak;
 use crate::object::ffi;
 use crate::object::header::Object;
-use crate::object::memory;
+use crate::object::memory::{self, OutOfMemory};
 use crate::object::raise::{self, Raised};
-use crate::policy::Registry;
+use crate::policy::hook::Hooks;
+use crate::policy::{Names, Registry, option};
 
 const KEY: &CStr = c"_immutable.interpreter";
 
@@ -27,6 +28,10 @@ const KEY: &CStr = c"_immutable.interpreter";
 pub struct Interpreter {
     /// Types registered as freezable, or not.
     pub registry: Registry,
+    /// Attribute names.
+    pub names: Names,
+    /// What the freezes of this interpreter's threads have called so far.
+    pub hooks: Hooks,
     /// Local views of the frozen functions that were called here.
     pub views: Views,
     /// Copies of frozen code that functions were made from here.
@@ -170,8 +175,17 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
         if let Some(state) = find().ok()? {
             return Some(state);
         }
+        // Who imports the module is told of an option that means nothing.
+        let _ = option::read();
+        let mut names = Names::NONE;
+        if names.make().is_err() {
+            names.clear();
+            return None;
+        }
         let state = Interpreter {
             registry: Registry::default(),
+            names,
+            hooks: Hooks::default(),
             views: Views::default(),
             codes: Codes::default(),
             subclasses: Subclasses::default(),
@@ -181,10 +195,15 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             not_freezable_error: ptr::null_mut(),
             channel_closed: ptr::null_mut(),
         };
-        let state = Box::into_raw(memory::boxed(state).map_err(|error| raise::no_memory(error)).ok()?);
+        let Ok(state) = memory::boxed(state) else {
+            names.clear();
+            raise::no_memory(OutOfMemory);
+            return None;
+        };
+        let state = Box::into_raw(state);
         let capsule = ffi::PyCapsule_New(state.cast(), KEY.as_ptr(), Some(release));
         if capsule.is_null() {
-            drop(Box::from_raw(state));
+            Box::from_raw(state).names.clear();
             return None;
         }
         let dict = ffi::PyInterpreterState_GetDict(ffi::PyInterpreterState_Get());
@@ -208,6 +227,7 @@ unsafe extern "C" fn release(capsule: Object) {
         state.subclasses.clear();
         state.locals.clear();
         state.registry.clear();
+        state.names.clear();
         state.proxies.orphan();
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);

@@ -1,0 +1,1 @@
+"""The commands of `python -m immutable`: one module each."""
