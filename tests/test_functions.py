@@ -868,3 +868,236 @@ def test_functions_are_made_from_frozen_code_again_and_again():
         assert make()(number) == [number, number]
         for _ in range(3):
             gc.collect()  # drops the copy of the code that was not used since the one before
+
+
+# ---- Every part of a function ----------------------------------------------
+
+
+def test_annotations_are_evaluated_when_they_are_asked_for_and_not_before(module):
+    m = module("""
+        def function(a: Later, *, b: list[Later] = None) -> Later:
+            return a
+    """)
+    freeze(m.function)
+    with pytest.raises(NameError):
+        inspect.get_annotations(m.function)
+    m.Later = int
+    assert inspect.get_annotations(m.function) == {"a": int, "b": list[int], "return": int}
+    m.Later = str  # the freeze has not captured it, and evaluates again
+    assert inspect.get_annotations(m.function)["a"] in (int, str)
+    m.Later = []
+    assert not is_frozen(m.Later)
+
+
+def test_annotations_as_strings_stay_strings(module):
+    m = module("""
+        from __future__ import annotations
+
+        def function(a: Never, b: "quoted") -> None:
+            pass
+    """)
+    freeze(m.function)
+    assert inspect.get_annotations(m.function) == {"a": "Never", "b": "'quoted'", "return": "None"}
+
+
+def test_annotations_with_a_format_work_on_frozen_functions(module):
+    import annotationlib
+
+    m = module("""
+        def function(a: Unknown) -> int:
+            pass
+    """)
+    freeze(m.function)
+    told = annotationlib.get_annotations(m.function, format=annotationlib.Format.FORWARDREF)
+    assert told["return"] is int
+    assert told["a"].__forward_arg__ == "Unknown"
+    text = annotationlib.get_annotations(m.function, format=annotationlib.Format.STRING)
+    assert text == {"a": "Unknown", "return": "int"}
+
+
+def test_annotations_of_inner_functions_do_not_extend_the_reach(module):
+    m = module("""
+        class Mentioned:
+            pass
+
+        def outer():
+            def inner(a: Mentioned) -> Mentioned:
+                return a
+            class Inner:
+                attribute: Mentioned
+            return inner, Inner
+    """)
+    freeze(m.outer)
+    assert not is_frozen(m.Mentioned)
+    inner, _ = m.outer()
+    assert inner(3) == 3
+
+
+def test_type_parameters_freeze_with_the_function(module):
+    m = module("""
+        class Bound:
+            pass
+
+        def function[T: Bound, *Ts, **P](a: T, *rest: *Ts) -> T:
+            return a
+
+        class Generic[T]:
+            def method[S](self, a: S) -> tuple[T, S]:
+                return a
+    """)
+    parameters = m.function.__type_params__
+    freeze([m.function, m.Generic])
+    assert m.function.__type_params__ is parameters
+    assert [parameter.__name__ for parameter in parameters] == ["T", "Ts", "P"]
+    assert all(is_frozen(parameter) for parameter in parameters)
+    assert parameters[0].__bound__ is m.Bound
+    assert m.function(1, 2) == 1
+    assert m.Generic[int]().method("a") == "a"
+    assert m.Generic.method.__type_params__[0].__name__ == "S"
+    with pytest.raises(MutationError):
+        m.function.__type_params__ = ()
+
+
+def test_defaults_of_every_kind_are_frozen_and_used(module):
+    m = module("""
+        table = {"a": 1}
+
+        def function(a=[1], b=lambda x, y=[2]: (x, y), *, c=table, d=(3, [4])):
+            return a, b(5), c, d
+    """)
+    freeze(m.function)
+    a, (_, y), c, d = m.function()
+    assert all(is_frozen(part) for part in (a, y, c, d, d[1], m.table))
+    assert m.function([9], c=None)[0] == [9]
+    for name, value in {"__defaults__": (), "__kwdefaults__": {}}.items():
+        with pytest.raises(MutationError):
+            setattr(m.function, name, value)
+        with pytest.raises(MutationError):
+            delattr(m.function, name)
+    with pytest.raises(MutationError):
+        m.function.__kwdefaults__["c"] = 1
+
+
+def test_names_in_deeply_nested_code_are_captured(module):
+    m = module("""
+        one, two, three, four, five = [1], [2], [3], [4], [5]
+
+        def function():
+            class Outer:
+                value = one
+                class Inner:
+                    value = two
+                    def method(self):
+                        return [(lambda: three)() for _ in range(1)], {x: four for x in "a"}
+            async def later():
+                return five
+            return Outer.value, Outer.Inner.value, Outer.Inner().method(), later
+    """)
+    names = "one", "two", "three", "four", "five"
+    freeze(m.function)
+    values = {name: getattr(m, name) for name in names}
+    assert all(is_frozen(value) for value in values.values())
+    for name in names:
+        setattr(m, name, None)
+    first, second, (third, fourth), later = m.function()
+    assert (first, second, third[0], fourth["a"]) == ([1], [2], [3], [4])
+    assert asyncio.run(later()) == [5]
+
+
+def test_cells_that_functions_share_hold_the_same_frozen_value_afterwards():
+    def build():
+        shared = [1]
+        return (lambda: shared), (lambda: shared)
+
+    one, other = build()
+    freeze([one, other])
+    assert one() is other()
+    assert is_frozen(one())
+
+
+def test_deleting_a_global_or_a_nonlocal_raises_and_changes_nothing(module):
+    m = module("""
+        number = 1
+
+        def forget():
+            global number
+            del number
+
+        def outer():
+            number = 2
+            def forget():
+                nonlocal number
+                del number
+            return forget, lambda: number
+    """)
+    forget, read = m.outer()
+    freeze([m.forget, forget])
+    for function in (m.forget, forget):
+        with pytest.raises(MutationError):
+            function()
+    assert m.number == 1
+    assert read() == 2
+
+
+def test_dynamic_attributes_and_wrapped_of_a_function_freeze(module):
+    m = module("""
+        import functools
+
+        def original():
+            return 1
+
+        @functools.wraps(original)
+        def wrapper():
+            return original()
+
+        wrapper.registry = {"a": [1]}
+    """)
+    freeze(m.wrapper)
+    assert is_frozen(m.wrapper.registry["a"])
+    assert m.wrapper.__wrapped__ is m.original
+    assert is_frozen(m.original)
+    assert inspect.unwrap(m.wrapper) is m.original
+    with pytest.raises(MutationError):
+        del m.wrapper.__wrapped__
+
+
+def test_a_failed_freeze_leaves_every_part_of_a_function_as_it_was(module):
+    m = module("""
+        stream = (n for n in [])
+        table = [1]
+
+        def outer():
+            cell = [2]
+            def function[T](a: T = [3], *, b=[4]) -> T:
+                "Doc."
+                return table, cell, stream
+            function.extra = {}
+            return function
+    """)
+    function = m.outer()
+    names = [
+        "__code__",
+        "__globals__",
+        "__closure__",
+        "__defaults__",
+        "__kwdefaults__",
+        "__dict__",
+        "__doc__",
+        "__name__",
+        "__qualname__",
+        "__module__",
+        "__type_params__",
+        "__annotate__",
+        "__builtins__",
+    ]
+    before = {name: getattr(function, name) for name in names}
+    contents = [cell.cell_contents for cell in function.__closure__]
+    with pytest.raises(NotFreezableError):
+        freeze([function])
+    assert all(getattr(function, name) is value for name, value in before.items())
+    assert [cell.cell_contents for cell in function.__closure__] == contents
+    assert not is_frozen(function)
+    function.extra["a"] = 1
+    function.__defaults__ = (5,)
+    m.table.append(2)
+    assert function()[0] == [1, 2]

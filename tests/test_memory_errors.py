@@ -14,12 +14,25 @@ import types
 import weakref
 
 import pytest
-from _immutable import _fail_allocations
+from _immutable import _explain, _fail_allocations
 from graphs import blueprints, build, frozen_now
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from immutable import InterpreterLocal, MutationError, NotFreezableError, freeze, is_frozen
+from immutable import (
+    FREEZABLE_NO,
+    FreezabilityOverride,
+    InterpreterLocal,
+    MutationError,
+    NotFreezableError,
+    freeze,
+    get_freezable,
+    is_freezable,
+    is_frozen,
+    require_mutable,
+    set_freezable,
+    unset_freezable,
+)
 
 pytestmark = pytest.mark.usefixtures("without_collector", "small_heap")
 
@@ -490,6 +503,100 @@ def test_freezes_that_fail_and_freezes_that_do_not_may_follow_each_other(bluepri
     assert all(is_frozen(each) for each in nodes)
 
 
+# ---- Dry runs, hooks, and terms ------------------------------------------------
+
+DRY_RUNS = {"is_freezable": is_freezable, "explain": _explain}
+
+
+@pytest.mark.parametrize("name", DRY_RUNS)
+@pytest.mark.parametrize(
+    "make", [collections, instances, a_class_with_annotations, functions, code_objects, buffers, weak_references]
+)
+def test_a_dry_run_that_finds_no_memory_changes_nothing(make, name, failing):
+    root = [make(), a_generator()]
+    objects = reachable(root)
+    DRY_RUNS[name](root)
+    before = state(objects)
+    for attempt in failing:
+        attempt(DRY_RUNS[name], root)
+        assert state(objects) == before
+    write(objects)
+
+
+class Hooked:
+    def __init__(self, **parts):
+        vars(self).update(parts)
+        self.calls = 0
+
+    def __pre_freeze__(self):
+        self.calls += 1
+
+
+freeze(Hooked)
+
+
+def test_a_freeze_with_hooks_that_finds_no_memory_changes_nothing_else(failing):
+    for attempt in failing:
+        root = [Hooked(part=Hooked(part=witness())) for _ in range(10)]
+        if attempt(freeze, root):
+            assert not any(flags(each) for each in reachable(root))
+            root.append(1)
+            root.pop()
+            freeze(root)
+        assert is_frozen(root)
+        del root
+        gc.collect()
+        assert reclaimed()
+
+
+def freeze_isolated(root):
+    freeze(root, isolated=True)
+
+
+def test_an_isolated_freeze_that_finds_no_memory_changes_nothing(failing):
+    for attempt in failing:
+        root = [{"a": [number, (number, "x")]} for number in range(30)] + [witness()]
+        if attempt(freeze_isolated, root):
+            assert not any(flags(each) for each in reachable(root))
+            write([root, root[0]])
+            freeze(root, isolated=True)
+        assert is_frozen(root)
+        del root
+        gc.collect()
+        assert reclaimed()
+
+
+def test_a_policy_of_an_object_for_which_there_is_no_memory_is_not_set(failing):
+    kept = []
+    for attempt in failing:
+        values = [[] for _ in range(20)]
+        for value in values:
+            if attempt(set_freezable, value, FREEZABLE_NO):
+                assert get_freezable(value) != FREEZABLE_NO
+            else:
+                assert get_freezable(value) == FREEZABLE_NO
+            unset_freezable(value)
+        kept.append(values)  # each round at other addresses
+    freeze(kept)
+
+
+def test_an_override_for_which_there_is_no_memory_is_not_entered(failing):
+    def enter(override, entered):
+        override.__enter__()
+        entered[0] = True
+
+    for attempt in failing:
+        value, entered = [], [False]
+        override = FreezabilityOverride(value, FREEZABLE_NO)
+        attempt(enter, override, entered)
+        assert (get_freezable(value) == FREEZABLE_NO) is entered[0]
+        if entered[0]:
+            override.__exit__(None, None, None)
+        with require_mutable(value):
+            pass
+        freeze(value)
+
+
 # ---- Refusals ----------------------------------------------------------------
 
 
@@ -684,7 +791,7 @@ def test_the_dict_of_a_frozen_instance_is_complete_or_there_is_no_memory(failing
 
 def test_a_policy_for_which_there_is_no_memory_is_not_set(run_python):
     run_python("""
-        from _immutable import _fail_allocations
+        from _immutable import _explain, _fail_allocations
         from immutable import FREEZABLE_NO, NotFreezableError, freeze, is_frozen, register_freezable
 
         failures = 0
@@ -752,7 +859,7 @@ def test_a_thread_that_finds_no_memory_does_not_lose_the_state_of_its_interprete
 def test_an_interpreter_for_whose_state_there_is_no_memory_can_try_again(run_python):
     run_python('''
         from concurrent import interpreters
-        from _immutable import _fail_allocations
+        from _immutable import _explain, _fail_allocations
 
         # An uncaught MemoryError in the other interpreter would not be reported.
         first_use = """if True:
