@@ -212,7 +212,10 @@ impl Registry {
     unsafe fn entry(&mut self, op: Object) -> Result<&mut Entry, Raised> {
         // SAFETY: as `set`; weak references to types have no callbacks of ours, so nothing runs.
         unsafe {
-            self.drop_dead();
+            // Before the table grows, so that an entry costs the same however many there are.
+            if self.entries.len() == self.entries.capacity() {
+                self.drop_dead();
+            }
             if self.entries.get(&op).is_none_or(|entry| !entry.is_for(op)) {
                 self.entries.try_reserve(1).map_err(|error| raise::no_memory(error.into()))?;
                 let is_type = header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_TYPE_SUBCLASS);
