@@ -549,19 +549,24 @@ def test_a_freeze_with_hooks_that_finds_no_memory_changes_nothing_else(failing):
         assert reclaimed()
 
 
-def freeze_isolated(root):
-    freeze(root, isolated=True)
+def freeze_isolated(box):
+    """Freezes what is in a box of one, to which nothing but this refers meanwhile."""
+    root, box[0] = box[0], None
+    try:
+        freeze(root, isolated=True)
+    finally:
+        box[0] = root
 
 
 def test_an_isolated_freeze_that_finds_no_memory_changes_nothing(failing):
     for attempt in failing:
-        root = [{"a": [number, (number, "x")]} for number in range(30)] + [witness()]
-        if attempt(freeze_isolated, root):
-            assert not any(flags(each) for each in reachable(root))
-            write([root, root[0]])
-            freeze(root, isolated=True)
-        assert is_frozen(root)
-        del root
+        box = [[{"a": [number, (number, "x")]} for number in range(30)] + [witness()]]
+        if attempt(freeze_isolated, box):
+            assert not any(flags(each) for each in reachable(box))
+            write(box)
+            freeze_isolated(box)
+        assert is_frozen(box[0])
+        del box
         gc.collect()
         assert reclaimed()
 
@@ -569,14 +574,13 @@ def test_an_isolated_freeze_that_finds_no_memory_changes_nothing(failing):
 def test_a_policy_of_an_object_for_which_there_is_no_memory_is_not_set(failing):
     kept = []
     for attempt in failing:
-        values = [[] for _ in range(20)]
-        for value in values:
-            if attempt(set_freezable, value, FREEZABLE_NO):
-                assert get_freezable(value) != FREEZABLE_NO
-            else:
-                assert get_freezable(value) == FREEZABLE_NO
-            unset_freezable(value)
-        kept.append(values)  # each round at other addresses
+        value = []
+        if attempt(set_freezable, value, FREEZABLE_NO):
+            assert get_freezable(value) != FREEZABLE_NO
+        else:
+            assert get_freezable(value) == FREEZABLE_NO
+        unset_freezable(value)
+        kept.append(value)  # each at another address
     freeze(kept)
 
 

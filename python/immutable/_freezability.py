@@ -80,7 +80,12 @@ class FreezabilityOverride:
         self._numbers = []
 
     def __enter__(self):
-        self._numbers.append(_begin_override(self.obj, self.policy))
+        number = _begin_override(self.obj, self.policy)
+        try:
+            self._numbers.append(number)
+        except MemoryError:
+            _end_override(self.obj, number)
+            raise
         return self.obj
 
     def __exit__(self, *exception):
