@@ -44,6 +44,7 @@ SURFACE = {
     "require_mutable",
     "select",
     "set_freezable",
+    "thaw",
     "unfreezable",
     "unset_freezable",
 }

@@ -37,6 +37,7 @@ from immutable._freezability import (
     unfreezable,
     unset_freezable,
 )
+from immutable._thaw import thaw
 
 isfrozen = is_frozen
 
@@ -71,6 +72,7 @@ __all__ = [
     "require_mutable",
     "select",
     "set_freezable",
+    "thaw",
     "unfreezable",
     "unset_freezable",
 ]

@@ -34,6 +34,7 @@ __all__ = [
     "require_mutable",
     "select",
     "set_freezable",
+    "thaw",
     "unfreezable",
     "unset_freezable",
 ]
@@ -180,4 +181,5 @@ class _Report:
     def to_dot(self) -> str: ...
 
 def explain(*objs: object) -> _Report: ...
+def thaw[T](obj: T, /) -> T: ...
 def _stats() -> dict[str, int]: ...
