@@ -275,6 +275,13 @@ def make_exception_with_notes():
     return made
 
 
+def make_path():
+    made = pathlib.PurePosixPath("a", "b")
+    assert hash(made) == hash(made)
+    assert made < made / "c"
+    return made
+
+
 def make_embedded_dict(kept_alive=[]):
     """The __dict__ of an instance that lives on, mutable, and whose values lie inside it."""
     kept_alive.append(plain_class()())
@@ -725,7 +732,7 @@ ARRAY_WRITES = lines("""
     memoryview(o)[0] = 9
 """)
 
-EXCEPTION_READS = names("__reduce__ with_traceback add_note __setstate__")
+EXCEPTION_READS = names("__reduce__")
 EXCEPTION_WRITES = lines("""
     o.__init__(x)
     o.args = (x,)
@@ -950,13 +957,14 @@ SUBJECTS = {
             *DICT_WRITES,
             *lines("""
                 o["missing"]
+                o.__getitem__("missing")
                 o.__missing__("missing")
                 o.default_factory = None
                 o.__init__(int)
                 o.__init__(None, first=x)
             """),
         ),
-        DICT_READS | names("__copy__"),
+        (DICT_READS | names("__copy__")) - names("__getitem__"),
     ),
     "OrderedDict": Subject(always(make_ordered_dict), ORDERED_DICT_WRITES, DICT_READS),
     "empty OrderedDict": Subject(
@@ -1062,7 +1070,7 @@ SUBJECTS = {
         always(lambda: ExceptionGroup("text", [ValueError([1])])), ("o.new = x", "o.exceptions[0].args[0].append(x)")
     ),
     "Namespace": Subject(always(lambda: argparse.Namespace(first=1)), ("o.first = x", "o.new = x", "del o.first")),
-    "path": Subject(always(lambda: pathlib.PurePosixPath("a", "b")), ("o._str = 'x'", "o._raw_paths.append('x')")),
+    "path": Subject(always(make_path), ("o._str = 'x'", "o._raw_paths.append('x')")),
     "mappingproxy": Subject(
         always(lambda: types.MappingProxyType({"first": [1]})), ('o["first"].append(x)',), MAPPING_READS
     ),
@@ -1197,7 +1205,7 @@ class Snapshot:
         elif isinstance(value, BaseException):
             shown = []
             for name in sorted({*dir(value)} - {*dir(object), "__dict__", "__doc__"}):
-                member = getattr(value, name)
+                member = getattr(value, name, "unset")
                 if isinstance(member, int | str):
                     shown.append((name, member))
                 elif not callable(member):

@@ -14,7 +14,15 @@ import weakref
 import pytest
 from graphs import frozen_now
 
-from immutable import MutationError, NotFreezableError, _stats, freeze, is_frozen, register_freezable
+from immutable import (
+    FreezabilityWarning,
+    MutationError,
+    NotFreezableError,
+    _stats,
+    freeze,
+    is_frozen,
+    register_freezable,
+)
 
 pytestmark = pytest.mark.usefixtures("without_collector")
 
@@ -244,7 +252,8 @@ def test_a_stream_that_is_dropped_is_closed_once(cyclic, settle, define, unraisa
                     log.entries.append("closed")
                 super().close()
     """)
-    register_freezable(made.Stream)
+    with pytest.warns(FreezabilityWarning, match="does not own"):
+        register_freezable(made.Stream)
     stream = made.Stream()
     stream.me = stream if cyclic else None
     settle(stream)
@@ -258,6 +267,8 @@ def test_a_socket_that_is_dropped_is_closed_and_warned_about_once():
     class Socket(socket.socket):
         pass
 
+    with pytest.warns(FreezabilityWarning, match="does not own"):
+        register_freezable(socket.socket)  # its base too: by name it refuses, which nobody can want otherwise
     register_freezable(Socket)
     held = freeze(Socket())
     number = held.fileno()

@@ -386,10 +386,10 @@ def test_raising_a_frozen_exception_raises_a_new_one_with_the_same_state(make):
 
 
 def test_notes_of_a_frozen_exception_are_the_new_ones_too():
-    frozen = ValueError()
+    frozen = ValueError("text")
     frozen.add_note("first")
     freeze(frozen)
-    with pytest.raises(ValueError, match=r"^$") as raised:
+    with pytest.raises(ValueError, match=r"^text$") as raised:
         raise frozen
     raised.value.add_note("second")
     assert (raised.value.__notes__, frozen.__notes__) == (["first", "second"], ["first"])

@@ -888,7 +888,7 @@ def test_a_thread_that_finds_no_memory_does_not_lose_the_state_of_its_interprete
     """)
 
 
-def test_an_interpreter_for_whose_state_there_is_no_memory_can_try_again(run_python):
+def test_an_interpreter_for_whose_first_freeze_there_is_no_memory_can_try_again(run_python):
     run_python('''
         from concurrent import interpreters
         from _immutable import _explain, _fail_allocations
@@ -896,7 +896,8 @@ def test_an_interpreter_for_whose_state_there_is_no_memory_can_try_again(run_pyt
         # An uncaught MemoryError in the other interpreter would not be reported.
         first_use = """if True:
             try:
-                import _immutable
+                from immutable import freeze
+                freeze([[]])
             except MemoryError:
                 raise RuntimeError("no memory")
         """

@@ -439,7 +439,8 @@ def test_of_several_interpreters_that_share_at_once_one_wins(tmp_path):
     for thread in threads:
         thread.join()
     winner = queue.get(timeout=10)
-    assert queue.empty()
+    while not queue.empty():  # who imported it only then got the shared one, which it may share again
+        assert queue.get() == winner
     for worker in workers:
         worker.exec(f"import {name} as m; assert id(m) == {winner}")
         worker.close()

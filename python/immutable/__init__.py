@@ -1,6 +1,7 @@
 """Deep immutability: freeze object graphs in place, and share them by reference."""
 
 from _immutable import (
+    _begin,
     FREEZABLE_EXPLICIT,
     FREEZABLE_NO,
     FREEZABLE_PROXY,
@@ -44,6 +45,8 @@ from ._foreign import ForeignExtension, foreign_extensions
 
 from ._modules import share_module
 from ._thaw import thaw
+
+_begin()
 
 isfrozen = is_frozen
 

@@ -100,14 +100,17 @@ pub fn for_each<E>(act: impl FnMut(&Foreign) -> Result<(), E>) -> Result<(), E> 
     LOADED.lock().iter().try_for_each(act)
 }
 
-/// Tells about the foreign modules that were loaded before this interpreter imported the runtime, unless somebody was told.
+/// From now on the running interpreter is told of foreign modules; now of those that were loaded before, unless somebody was
+/// told.
 ///
 /// # Errors
 /// [`Raised`], by the filter of warnings, or for want of memory.
 ///
 /// # Safety
 /// The caller holds a GIL.
-pub unsafe fn warn_of_earlier() -> Result<(), Raised> {
+pub unsafe fn begin_to_warn() -> Result<(), Raised> {
+    // SAFETY: the caller's.
+    unsafe { interpreter::current().ok_or(Raised)?.uses_runtime = true };
     let name = match LOADED.lock().first() {
         Some(first) => try_format!("{}", first.name),
         None => return Ok(()),
@@ -122,7 +125,7 @@ unsafe fn warn(name: &str) -> Result<(), Raised> {
     unsafe {
         let Some(state) = interpreter::existing() else { return Ok(()) };
         let category = state.foreign_extension_warning;
-        if category.is_null() || WARNED.swap(true, Ordering::Relaxed) {
+        if !state.uses_runtime || category.is_null() || WARNED.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         let told = try_format!(

@@ -63,12 +63,12 @@ impl PreparedParts {
             interpreter::current().ok_or(Stop::Raised)?.parts.reserve(self.entered.len() + 1)?;
             let token = TokenRef::new()?;
             let part = raise::unless_null(kind.make.map_or(ptr::null_mut(), |make| make(op)))?;
+            let registry =
+                if kind.registry == 0 { ptr::null_mut() } else { *op.byte_offset(kind.registry).cast::<Object>() };
             self.entered.push(Entered { op, kind, part, token, registered: Vec::new() });
-            if kind.registry != 0 {
-                self.collect_registered(*op.byte_offset(kind.registry).cast::<Object>())?;
-            }
+            // What was entered has given its state up: a rollback gives it back.
             exchange(kind, op, part);
-            Ok(())
+            self.collect_registered(registry)
         }
     }
 

@@ -110,6 +110,9 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     // object, or changed atomically.
     (c"_thread.lock", Nature::Container),
     (c"_thread.RLock", Nature::Container),
+    (c"immutable.ImmutableModule", Nature::Proxy),
+    // The type that functions of C modules have once frozen, beside the one that they have before.
+    (c"builtin_function_or_method", Nature::Container),
     (c"lazy_import", Nature::Proxy),
     (c"generator", Nature::Stateful(RUNNING)),
     (c"coroutine", Nature::Stateful(RUNNING)),
@@ -148,20 +151,23 @@ fn by_name(name: &CStr) -> Option<Nature> {
     BY_NAME.iter().chain(STANDARD_LIBRARY).find(|(known, _)| *known == name).map(|(_, nature)| *nature)
 }
 
-/// True for the types of `PyStructSequence_NewType`, whose items, hidden ones too, nothing changes.
+/// True for the types of `PyStructSequence_NewType` and its like, whose items, hidden ones too, nothing changes.
 unsafe fn is_record(base: Type) -> bool {
-    // SAFETY: the caller's: a live type. Its dict, of a heap type, has strings for keys; an error is none of the caller's.
+    // SAFETY: the caller's: a live type. Its dict has strings for keys; an error is none of the caller's.
     unsafe {
-        (*base).tp_base == &raw mut ffi::PyTuple_Type
-            && (*base).tp_dictoffset == 0
-            && !(*base).tp_dict.is_null()
-            && match ffi::PyDict_ContainsString((*base).tp_dict, c"n_unnamed_fields".as_ptr()) {
-                -1 => {
-                    ffi::PyErr_Clear();
-                    false
-                }
-                found => found == 1,
-            }
+        if (*base).tp_base != &raw mut ffi::PyTuple_Type || (*base).tp_dictoffset != 0 {
+            return false;
+        }
+        let dict = ffi::PyType_GetDict(base);
+        if dict.is_null() {
+            return false;
+        }
+        let found = ffi::PyDict_ContainsString(dict, c"n_unnamed_fields".as_ptr());
+        ffi::Py_DecRef(dict);
+        if found < 0 {
+            ffi::PyErr_Clear();
+        }
+        found == 1
     }
 }
 

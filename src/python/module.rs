@@ -194,6 +194,31 @@ unsafe extern "C" fn drop_idle_views(_: Object, args: *const Object, n: isize) -
     }
 }
 
+const BEGIN_DOC: &std::ffi::CStr = c"_begin()
+--
+
+Called by the package immutable when it is imported: the library imports this
+module too, in every program.
+
+Raises ValueError for an option that means nothing; warns of foreign extension
+modules that were loaded before.";
+
+unsafe extern "C" fn begin(_: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS.
+    unsafe {
+        if let Err(option::Meaningless(advice)) = option::read() {
+            ffi::PyErr_SetString(ffi::PyExc_ValueError, advice.as_ptr());
+            return ptr::null_mut();
+        }
+        // Now and not at the first freeze, which may run short of memory.
+        c_type::begin_sharing();
+        match foreign::begin_to_warn() {
+            Ok(()) => &raw mut ffi::_Py_NoneStruct,
+            Err(Raised) => ptr::null_mut(),
+        }
+    }
+}
+
 /// A `PyCFunction` of any signature: `PyMethodDef.ml_meth` is untyped in truth.
 const fn function(address: *const c_void) -> py::PyMethodDefPointer {
     // SAFETY: CPython casts it back to the signature that ml_flags names.
@@ -210,7 +235,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -220,6 +245,7 @@ static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
         REGISTER_DOC,
     ),
     method(c"_stats", stats as *const c_void, py::METH_NOARGS, STATS_DOC),
+    method(c"_begin", begin as *const c_void, py::METH_NOARGS, BEGIN_DOC),
     method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
     extension::METHODS[0],
     extension::METHODS[1],
@@ -246,10 +272,6 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
         let Some(state) = interpreter::current() else {
             return -1;
         };
-        if let Err(option::Meaningless(advice)) = option::read() {
-            ffi::PyErr_SetString(ffi::PyExc_ValueError, advice.as_ptr());
-            return -1;
-        }
         // `sys.mut_modules` is there as soon as this module is.
         if state.modules.table().is_err() {
             return -1;
@@ -265,14 +287,8 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_PROXY".as_ptr(), 3) == 0
             && channel::add_functions(module)
             && freezability::add_functions(module)
-            && static_type::add_types(module)
-            && foreign::warn_of_earlier().is_ok();
-        if !added {
-            return -1;
-        }
-        // Now and not at the first freeze, which may run short of memory.
-        c_type::begin_sharing();
-        0
+            && static_type::add_types(module);
+        if added { 0 } else { -1 }
     }
 }
 

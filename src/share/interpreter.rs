@@ -53,6 +53,8 @@ pub struct Interpreter {
     pub extensions: Extensions,
     /// Values of `InterpreterLocal` objects.
     pub locals: Locals,
+    /// The package `immutable` was imported, and not only `_immutable`, which the library imports too.
+    pub uses_runtime: bool,
     /// `immutable.MutationError`, owned; null until the module is initialised.
     pub mutation_error: Object,
     /// `immutable.NotFreezableError`, owned; null until the module is initialised.
@@ -217,6 +219,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             parts: Parts::default(),
             extensions: Extensions::default(),
             locals: Locals::default(),
+            uses_runtime: false,
             mutation_error: ptr::null_mut(),
             not_freezable_error: ptr::null_mut(),
             channel_closed: ptr::null_mut(),
