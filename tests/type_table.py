@@ -48,7 +48,7 @@ RECIPES = {
     "_sre.SRE_Template": "__import__('re')._compile_template(__import__('re').compile('(.)'), r'a\\1')",
     "_struct.Struct": "__import__('struct').Struct('<hi')",
     "_typing._ConstEvaluator": "__import__('typing').TypeVar('T', bound=int).evaluate_bound",
-    "builtins.builtin_function_or_method": "len",
+    "builtins.builtin_function_or_method": "__import__('immutable').freeze(__import__('math').sqrt)",
     "builtins.builtin_method": "__import__('re').compile('a').match",
     "builtins.bytearray": "bytearray(b'abc')",
     "builtins.cell": "(lambda x: lambda: x)([1]).__closure__[0]",

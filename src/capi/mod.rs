@@ -154,6 +154,7 @@ pub unsafe extern "C" fn _PyImmutable_LoadExtension(name: Object, path: Object) 
 /// As [`c_type::begin_sharing`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_BeginSharing() {
+    references::share();
     // SAFETY: the caller's.
     unsafe { c_type::begin_sharing() }
 }

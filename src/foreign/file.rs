@@ -6,12 +6,14 @@
 //! itself, and its list of undefined symbols shows that.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::{ptr, slice};
 
 use object::elf::PT_NOTE;
 use object::read::elf::{ElfFile64, ProgramHeader};
-use object::{LittleEndian, Object, ObjectSymbol, ReadCache};
+use object::{LittleEndian, Object, ObjectSymbol};
 
 /// The note in `immutability.h`: its name and its type, the version of the encoding.
 const NOTE_NAME: &[u8] = b"Immutable";
@@ -29,8 +31,10 @@ pub fn reason_not_to_count(path: &Path) -> Option<&'static str> {
     let Ok(file) = File::open(path) else {
         return Some("its file cannot be read");
     };
-    let data = ReadCache::new(file);
-    let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&data) else {
+    let Some(mapping) = Mapping::of(&file) else {
+        return Some("its file cannot be read");
+    };
+    let Ok(elf) = ElfFile64::<LittleEndian>::parse(mapping.bytes()) else {
         return Some("its file is no 64-bit ELF file");
     };
     if has_note(&elf) {
@@ -52,13 +56,43 @@ pub fn reason_not_to_count(path: &Path) -> Option<&'static str> {
     }
 }
 
-fn has_note<'data>(elf: &ElfFile64<'data, LittleEndian, &'data ReadCache<File>>) -> bool {
+fn has_note(elf: &ElfFile64<'_, LittleEndian>) -> bool {
     elf.elf_program_headers().iter().filter(|header| header.p_type.get(LittleEndian) == PT_NOTE).any(|header| {
         let notes = ProgramHeader::notes(header, LittleEndian, elf.data());
         let Ok(Some(mut notes)) = notes else { return false };
         std::iter::from_fn(|| notes.next().ok().flatten())
             .any(|note| note.name() == NOTE_NAME && note.n_type(LittleEndian) == NOTE_TYPE)
     })
+}
+
+/// The contents of a file, in memory for reading: an import must not need memory of the core's, which can run out.
+struct Mapping {
+    address: *mut libc::c_void,
+    length: usize,
+}
+
+impl Mapping {
+    fn of(file: &File) -> Option<Self> {
+        let length = usize::try_from(file.metadata().ok()?.len()).ok().filter(|length| *length > 0)?;
+        // SAFETY: a new mapping of an open file, at an address that the system chooses.
+        let address = unsafe {
+            libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
+        };
+        (address != libc::MAP_FAILED).then_some(Mapping { address, length })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped for reading as long as this is there. Whoever shortens a library that is loaded ends the process
+        // by that anyway.
+        unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: from `of`.
+        unsafe { libc::munmap(self.address, self.length) };
+    }
 }
 
 /// Whether the file's suffix is one that import machinery takes for the stable ABI: `.abi3.so`,

@@ -17,7 +17,8 @@ static SHARED: AtomicBool = AtomicBool::new(false);
 
 /// Makes counts change atomically from now on.
 ///
-/// Called with the GIL of the first interpreter held, before there is a second.
+/// Called with the GIL of the first interpreter held, before there is a second: a thread that counts plainly just then would
+/// hold it. An embedder that makes an interpreter without any GIL has no other thread that counts.
 pub fn share() {
     // Relaxed: a thread that counts holds a GIL. If it is this one, it synchronises with us by that; if it is one of a
     // later interpreter, by the creation of that interpreter.

@@ -93,6 +93,7 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"_lzma.LZMADecompressor", Nature::Stateful(FED)),
     (c"compression.zstd.ZstdCompressor", Nature::Stateful(FED)),
     (c"compression.zstd.ZstdDecompressor", Nature::Stateful(FED)),
+    (c"os.statx_result", Nature::Leaf),
     (c"functools._lru_list_elem", Nature::Stateful(CACHE)),
     (c"compression.zstd.ZstdDict", Nature::Stateful(CACHE)),
     (c"_multibytecodec.MultibyteCodec", Nature::Stateful(CACHE)),
