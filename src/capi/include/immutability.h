@@ -277,6 +277,11 @@ PyAPI_FUNC(int) _PyImmutable_InitTypes(void);
 PyAPI_FUNC(PyObject *) _PyImmutable_GetSubclasses(PyTypeObject *type);
 PyAPI_FUNC(int) _PyImmutable_SetSubclasses(PyTypeObject *type, PyObject *subclasses);
 
+/* What the interpreter with this id, the running one, calls for a frozen
+ * function: borrowed, or NULL if it has nothing yet. The function's vectorcall
+ * makes it. */
+PyAPI_FUNC(PyObject *) _PyImmutable_FindView(PyObject *function, int64_t interpreter);
+
 /* A new reference to the running interpreter's copy of a frozen code object,
  * or NULL with an exception. */
 PyAPI_FUNC(PyObject *) _PyImmutable_LocalCode(PyObject *code);
