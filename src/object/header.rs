@@ -54,7 +54,7 @@ pub const PARTED: u16 = ffi::_Py_PARTED_FLAG as u16;
 pub const REACHABLE: u16 = ffi::_Py_REACHABLE_FLAG as u16;
 
 /// A policy was set for this very object in its interpreter (`policy::Registry`).
-pub const OWN_POLICY: u16 = 1 << 15;
+pub const OWN_POLICY: u16 = 1 << 7;
 
 #[repr(C)]
 struct Header {

@@ -8,7 +8,9 @@
  *       0x80000000 .. 0xDFFFFFFF   immortal (0xC0000000 when new)
  *       0xE0000000 .. 0xFFFFFFFF   frozen: 0xE0000000 + count, changed atomically
  *
- *     ob_flags, 16 bits (stock CPython uses bits 0 to 3)
+ *     ob_flags, 16 bits (stock CPython uses bits 0 to 3; bit 15 is the sign of
+ *     the whole word, which debug builds test)
+ *       bit 7    own policy: somebody said whether this very object may freeze
  *       bit 8    frozen: no write to the object may begin
  *       bit 9    visited: set only while a freeze explores
  *       bit 10   member of a component that holds a cycle; its count then is
