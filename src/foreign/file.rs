@@ -75,9 +75,8 @@ impl Mapping {
     fn of(file: &File) -> Option<Self> {
         let length = usize::try_from(file.metadata().ok()?.len()).ok().filter(|length| *length > 0)?;
         // SAFETY: a new mapping of an open file, at an address that the system chooses.
-        let address = unsafe {
-            libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
-        };
+        let address =
+            unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
         (address != libc::MAP_FAILED).then_some(Mapping { address, length })
     }
 

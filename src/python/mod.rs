@@ -11,7 +11,7 @@ mod interpreter_local;
 mod module;
 mod modules;
 mod shared_field;
-pub mod static_type;
+pub(crate) mod static_type;
 mod testing;
 
 pub use module::PyInit__immutable;

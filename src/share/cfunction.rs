@@ -218,7 +218,7 @@ unsafe extern "C" fn call(op: Object, args: Object, kwargs: Object) -> Object {
     // SAFETY: tp_call; as above.
     unsafe {
         if belongs_here(op)
-            && let Some(ordinary) = (*(&raw mut ffi::PyCFunction_Type)).tp_call
+            && let Some(ordinary) = ffi::PyCFunction_Type.tp_call
         {
             return ordinary(op, args, kwargs);
         }

@@ -130,7 +130,7 @@ unsafe fn is_pickling(name: Object) -> bool {
 unsafe fn own_attribute(op: Object, name: Object) -> Object {
     // SAFETY: as `get_attribute`. The exception is set again if no submodule takes its place.
     unsafe {
-        let Some(get) = (*(&raw mut ffi::PyModule_Type)).tp_getattro else { return ptr::null_mut() };
+        let Some(get) = ffi::PyModule_Type.tp_getattro else { return ptr::null_mut() };
         let value = get(op, name);
         if !value.is_null()
             || !module::is_frozen_whole(op)

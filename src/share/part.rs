@@ -252,7 +252,7 @@ impl Parts {
         // Relaxed: nothing is read of the object.
         dead.extend(self.parts.extract_if(|_, (token, _)| !token.get().is_alive.load(Ordering::Relaxed)));
         let mut references = Vec::new();
-        for (_, pending) in &mut self.pending {
+        for pending in self.pending.values_mut() {
             if references.try_reserve(pending.len()).is_ok() {
                 // SAFETY: owned weak references.
                 references.extend(pending.extract_if(.., |each| unsafe { ffi::PyWeakref_IsDead(each.class) } != 0));
