@@ -409,11 +409,12 @@ def run(limit: int | None, number_of_workers: int) -> bool:
     # them. So they are frozen first, and what is counted from here on is the
     # index alone.
     freeze(Position, look_up, serve, serve_copy)
-    workers = Workers(number_of_workers)
     baseline = frozen_now()
+    workers = Workers(number_of_workers)  # with a few frozen objects of their own, which go with them
+    with_workers = frozen_now()["frozen_objects"]
     full_resident = resident_bytes()
     freeze_seconds = seconds(freeze, index)
-    frozen_objects = frozen_now()["frozen_objects"] - baseline["frozen_objects"]
+    frozen_objects = frozen_now()["frozen_objects"] - with_workers
 
     print("Frozen")
     row("objects frozen", f"{frozen_objects:,}")
