@@ -24,7 +24,7 @@ import struct
 import sys
 import types
 from collections.abc import Callable, Sequence
-from xml.etree.ElementTree import Element, SubElement, fromstring
+from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
@@ -1113,9 +1113,18 @@ def sibling(instance):
     return type("Sibling", (type(instance),), {})
 
 
-NAMES_OF_STATEMENTS = (
-    "Base Element OtherMetaclass SubElement closes_over collections io sibling sys types".split()
-)
+NAMES_OF_STATEMENTS = [
+    "Base",
+    "Element",
+    "OtherMetaclass",
+    "SubElement",
+    "closes_over",
+    "collections",
+    "io",
+    "sibling",
+    "sys",
+    "types",
+]
 ENVIRONMENT = {name: globals()[name] for name in NAMES_OF_STATEMENTS}
 
 

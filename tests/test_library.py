@@ -389,7 +389,7 @@ def test_notes_of_a_frozen_exception_are_the_new_ones_too():
     frozen = ValueError("text")
     frozen.add_note("first")
     freeze(frozen)
-    with pytest.raises(ValueError, match="^text") as raised:
+    with pytest.raises(ValueError, match=r"^text") as raised:
         raise frozen
     raised.value.add_note("second")
     assert (raised.value.__notes__, frozen.__notes__) == (["first", "second"], ["first"])

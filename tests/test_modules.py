@@ -593,7 +593,6 @@ def test_a_c_function_reached_through_data_runs_with_the_own_module(elsewhere):
 
 def test_every_calling_convention(elsewhere):
     import _operator
-    import _random
     import _struct
     import binascii
 
@@ -720,7 +719,9 @@ def test_a_frozen_function_logs_in_every_interpreter(module, elsewhere, caplog):
     logging.getLogger("made_by_test").propagate = True  # loggers stay mutable
 
 
-@pytest.mark.parametrize("make", [lambda: logging.getLogger("refused"), logging.StreamHandler, lambda: logging.Logger.manager])
+@pytest.mark.parametrize(
+    "make", [lambda: logging.getLogger("refused"), logging.StreamHandler, lambda: logging.Logger.manager]
+)
 def test_a_logger_in_data_is_refused_with_the_way_out(make):
     part = make()
     with pytest.raises(NotFreezableError, match="getLogger") as raised:

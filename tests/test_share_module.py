@@ -19,7 +19,7 @@ NAMES = iter(f"shared_made_by_test_{n}" for n in range(100_000))
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Writes a module, or with `__init__` a package, of a new name, and imports it; `{name}` in a source is its name."""
+    """Writes a module, or with `__init__` a package, and imports it; `{name}` in a source is its name, a new one."""
     monkeypatch.syspath_prepend(str(tmp_path))
     names = []
 
@@ -220,7 +220,9 @@ def test_importing_again_after_removal_finds_it(write, elsewhere):
 
 
 def test_packages_and_submodules(write, elsewhere):
-    package = write("from . import sub\nvalue = [1]\n", sub="from . import other\nx = [1]\n", other="y = 1\n", late="z=1")
+    package = write(
+        "from . import sub\nvalue = [1]\n", sub="from . import other\nx = [1]\n", other="y = 1\n", late="z=1"
+    )
     name = package.__name__
     share_module(sys.modules[f"{name}.sub"])
     share_module(package)
@@ -276,7 +278,8 @@ def test_a_module_made_by_hand_can_be_imported_everywhere(elsewhere):
     m = types.ModuleType(next(NAMES), "Made by hand.")
     m.limits = {"cpu": 4}
     share_module(m)
-    source = f"import {m.__name__} as m; assert id(m) == address and m.limits == {{'cpu': 4}} and m.__doc__ == 'Made by hand.'"
+    source = f"import {m.__name__} as m; assert id(m) == address and m.limits == {{'cpu': 4}}"
+    source += " and m.__doc__ == 'Made by hand.'"
     elsewhere().run(source, address=id(m))
     exec(source, {"address": id(m)})
 
@@ -404,7 +407,9 @@ def test_it_outlives_the_interpreter_that_shared_it(write, elsewhere):
     name, file = m.__name__, m.__file__
     del sys.modules[name], m
     other = elsewhere()
-    other.run(f"import {name} as m; from immutable import share_module; share_module(m); assert m.Square(2).area() == 4")
+    other.run(
+        f"import {name} as m; from immutable import share_module; share_module(m); assert m.Square(2).area() == 4"
+    )
     m = importlib.import_module(name)
     assert type(m) is ImmutableModule
     other.close()

@@ -9,8 +9,8 @@ tools/cpython-test-differences.txt. The results of the stock build are kept and 
 the same; --rerun-stock runs it all the same.
 
 With --patched-only the stock build is not needed: every file must pass, except for the tests that
-tools/cpython-test-exclusions.txt leaves out because they fail on stock too, and the known differences. A file that fails is run once more on
-its own. Needs about a quarter of an hour on two cores.
+tools/cpython-test-exclusions.txt leaves out because they fail on stock too, and the known differences. A file that
+fails is run once more on its own. Needs about a quarter of an hour on two cores.
 """
 
 import argparse

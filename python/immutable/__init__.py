@@ -1,7 +1,6 @@
 """Deep immutability: freeze object graphs in place, and share them by reference."""
 
 from _immutable import (
-    _begin,
     FREEZABLE_EXPLICIT,
     FREEZABLE_NO,
     FREEZABLE_PROXY,
@@ -15,6 +14,7 @@ from _immutable import (
     Receiver,
     Sender,
     SharedField,
+    _begin,
     _stats,
     channel,
     freeze,
@@ -42,7 +42,6 @@ from immutable._freezability import (
 )
 
 from ._foreign import ForeignExtension, foreign_extensions
-
 from ._modules import share_module
 from ._thaw import thaw
 
@@ -69,10 +68,10 @@ __all__ = [
     "Sender",
     "SharedField",
     "channel",
-    "foreign_extensions",
     "explain",
     "explicitlyFreezable",
     "explicitly_freezable",
+    "foreign_extensions",
     "freezable",
     "freeze",
     "frozen",
@@ -85,8 +84,8 @@ __all__ = [
     "require_mutable",
     "select",
     "set_freezable",
-    "unfreezable",
-    "unset_freezable",
     "share_module",
     "thaw",
+    "unfreezable",
+    "unset_freezable",
 ]

@@ -22,10 +22,10 @@ __all__ = [
     "Sender",
     "SharedField",
     "channel",
-    "foreign_extensions",
     "explain",
     "explicitlyFreezable",
     "explicitly_freezable",
+    "foreign_extensions",
     "freezable",
     "freeze",
     "frozen",
@@ -38,10 +38,10 @@ __all__ = [
     "require_mutable",
     "select",
     "set_freezable",
-    "unfreezable",
-    "unset_freezable",
     "share_module",
     "thaw",
+    "unfreezable",
+    "unset_freezable",
 ]
 
 FREEZABLE_YES: Final[int]

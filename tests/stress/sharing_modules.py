@@ -1,5 +1,6 @@
 """Modules in several interpreters at once: proxies, functions of C modules, modules that all share."""
 
+import contextlib
 import _csv
 import gc
 import importlib
@@ -132,10 +133,8 @@ def share_and_use(run, name, place):
     for _ in range(20):
         run.step()
         if run.random.random() < 0.2:
-            try:
+            with contextlib.suppress(ValueError):  # another one was first
                 share_module(sys.modules[name])
-            except ValueError:
-                pass  # another one was first
         module = importlib.import_module(name)
         run.check(module.double(21) == 42, "result of a shared function")
         run.check(type(module.Thing()) is module.Thing, "class of a shared module")
