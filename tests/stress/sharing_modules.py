@@ -1,7 +1,7 @@
 """Modules in several interpreters at once: proxies, functions of C modules, modules that all share."""
 
-import contextlib
 import _csv
+import contextlib
 import gc
 import importlib
 import itertools
