@@ -136,6 +136,11 @@ unsafe extern "C" fn shared(_: Object, name: Object) -> Object {
     unsafe {
         match text(name) {
             Ok(name) => shared_module::find(name).map_or_else(|| none(), Reference::into_raw),
+            // A name with surrogates, which no shared module has.
+            Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_UnicodeEncodeError) != 0 => {
+                ffi::PyErr_Clear();
+                none()
+            }
             Err(Raised) => ptr::null_mut(),
         }
     }
