@@ -59,6 +59,14 @@ fn published() -> impl Iterator<Item = &'static Shared> {
     })
 }
 
+/// Forgets every type: the main interpreter ends, and the next one of this process begins anew.
+///
+/// What was published is kept for ever, since frozen objects that outlive the interpreter may be of such types.
+pub fn end() {
+    SHARING.store(false, Ordering::Relaxed);
+    FIRST.store(ptr::null_mut(), Ordering::Release);
+}
+
 /// The type of that full name. Policy knows each name, and so that there is one such type.
 fn named(name: &CStr) -> Option<&'static Shared> {
     // SAFETY: a published type is never freed, nor is its name.

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::c_type::Extensions;
+use super::c_type::{self, Extensions};
 use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
@@ -264,6 +264,9 @@ unsafe extern "C" fn release(capsule: Object) {
         state.proxies.orphan(|op| state.extensions.holds(op));
         // Last, since what is released here may be of a type that they define.
         state.extensions.clear();
+        if ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() {
+            c_type::end();
+        }
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);
         ffi::Py_DecRef(state.channel_closed);
