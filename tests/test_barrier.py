@@ -24,7 +24,7 @@ import struct
 import sys
 import types
 from collections.abc import Callable, Sequence
-from xml.etree.ElementTree import Element, fromstring
+from xml.etree.ElementTree import Element, SubElement, fromstring  # noqa: F401 - statements use them by name
 
 import pytest
 
