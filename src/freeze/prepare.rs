@@ -10,6 +10,7 @@ use super::detach::Detached;
 use super::graph::Stop;
 use super::parts::PreparedParts;
 use super::weak::WeakReferences;
+use crate::lifetime::count;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -17,7 +18,7 @@ use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
 use crate::policy::{self, Refusal, declared};
 use crate::share::part::{self, Kind};
-use crate::share::{cfunction, class, interpreter, module, module_type};
+use crate::share::{cfunction, class, interpreter, module, module_type, string};
 
 /// list.sort() empties the list, and marks it, while it runs.
 const SORTING: &str = "it is being sorted: freeze it when that is done";
@@ -627,6 +628,26 @@ struct ModuleProxy {
     before: Object,
 }
 
+/// Keeps the name of a module that becomes a proxy for ever: other interpreters read it, also after the end of the one that
+/// made it, which would release it with its interned strings.
+unsafe fn keep_name(name: Object) {
+    // SAFETY: null, or alive; a mutable string belongs to the running interpreter.
+    unsafe {
+        if name.is_null() || header::type_of(name) != &raw mut ffi::PyUnicode_Type {
+            return;
+        }
+        if header::is_immortal_or_shared(name) {
+            string::keep_immortal(name);
+        } else {
+            string::settle(name);
+            header::set_flags(name, header::flags(name) | FROZEN);
+        }
+        if header::flags(name) & header::STATIC == 0 {
+            header::set_refcnt(name, count::IMMORTAL);
+        }
+    }
+}
+
 impl ModuleProxy {
     /// Cannot fail: there is room.
     unsafe fn finish(&mut self) {
@@ -643,6 +664,7 @@ impl ModuleProxy {
                 ffi::Py_DecRef(std::mem::replace(&mut fields.md_dict, std::ptr::null_mut()));
             }
             (*self.module).ob_type = module_type::module_type();
+            keep_name((*self.module.cast::<ffi::PyModuleObject>()).md_name);
         }
     }
 
