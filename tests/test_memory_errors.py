@@ -889,36 +889,29 @@ def test_a_thread_that_finds_no_memory_does_not_lose_the_state_of_its_interprete
 
 
 def test_an_interpreter_for_whose_first_freeze_there_is_no_memory_can_try_again(run_python):
-    run_python('''
+    run_python("""
         from concurrent import interpreters
-        from _immutable import _explain, _fail_allocations
 
-        # An uncaught MemoryError in the other interpreter would not be reported.
-        first_use = """if True:
-            try:
-                from immutable import freeze
-                freeze([[]])
-            except MemoryError:
-                raise RuntimeError("no memory")
-        """
         interpreter = interpreters.create()
-        interpreter.exec("import immutable")  # reading files of extension modules is not under test
-        failures = 0
-        for number in range(1, 10):
-            error = None
-            _fail_allocations(number)
-            try:
-                interpreter.exec(first_use)
-            except interpreters.ExecutionFailed as raised:
-                error = str(raised)
-            finally:
-                failed = _fail_allocations(0)
-            assert (error is not None) == (failed > 0)
-            if not failed:
-                break
-            assert "no memory" in error
-            failures += 1
-        assert failures > 0
-        interpreter.exec("import immutable; assert immutable.is_frozen(immutable.freeze([[]])[0])")
+        interpreter.exec('''if True:
+            from _immutable import _fail_allocations
+            from immutable import freeze, is_frozen
+
+            failures = 0
+            for number in range(1, 10):
+                value, refused = [[]], False
+                _fail_allocations(number)
+                try:
+                    freeze(value)
+                except MemoryError:
+                    refused = True
+                finally:
+                    failed = _fail_allocations(0)
+                assert refused == (failed > 0) and is_frozen(value) == (not refused)
+                if not failed:
+                    break
+                failures += 1
+            assert failures > 0 and not failed
+        ''')
         interpreter.close()
-    ''')
+    """)
