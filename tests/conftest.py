@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from concurrent import interpreters
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -65,3 +66,30 @@ def without_collector():
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Runs source in another interpreter, with the names given; modules under `tmp_path` can be imported there."""
+    created = []
+
+    class Elsewhere:
+        path = tmp_path
+
+        def __init__(self):
+            self.interpreter = interpreters.create()
+            created.append(self.interpreter)
+            self.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
+
+        def run(self, source, **shared):
+            if shared:
+                self.interpreter.prepare_main(**shared)
+            self.interpreter.exec(textwrap.dedent(source))
+
+        def close(self):
+            created.remove(self.interpreter)
+            self.interpreter.close()
+
+    yield Elsewhere
+    for interpreter in created:
+        interpreter.close()

@@ -19,33 +19,6 @@ from immutable import ImmutableModule, MutationError, NotFreezableError, freeze,
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
-    """Runs source in another interpreter, with the names given; modules written by `package` can be imported there."""
-    created = []
-
-    class Elsewhere:
-        path = tmp_path
-
-        def __init__(self):
-            self.interpreter = interpreters.create()
-            created.append(self.interpreter)
-            self.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
-
-        def run(self, source, **shared):
-            if shared:
-                self.interpreter.prepare_main(**shared)
-            self.interpreter.exec(textwrap.dedent(source))
-
-        def close(self):
-            created.remove(self.interpreter)
-            self.interpreter.close()
-
-    yield Elsewhere
-    for interpreter in created:
-        interpreter.close()
-
-
-@pytest.fixture
 def package(tmp_path, monkeypatch):
     """Writes modules that every interpreter can import, and imports one here."""
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -44,31 +44,6 @@ def write(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-@pytest.fixture
-def elsewhere(tmp_path):
-    """Runs source in other interpreters, which find the same files."""
-    created = []
-
-    class Elsewhere:
-        def __init__(self):
-            self.interpreter = interpreters.create()
-            created.append(self.interpreter)
-            self.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
-
-        def run(self, source, **shared):
-            if shared:
-                self.interpreter.prepare_main(**shared)
-            self.interpreter.exec(textwrap.dedent(source))
-
-        def close(self):
-            created.remove(self.interpreter)
-            self.interpreter.close()
-
-    yield Elsewhere
-    for interpreter in created:
-        interpreter.close()
-
-
 SHAPES = """
     import enum
     import math
