@@ -34,42 +34,6 @@ const RESOURCE: &str = "it stands for a resource of this process: keep it outsid
 const QUEUE: &str = "a queue changes with every message: use immutable.channel() to pass frozen objects";
 const RANDOM: &str = "its state changes with every number: keep one per interpreter in immutable.InterpreterLocal";
 
-const LOGGING: &str = "loggers and handlers belong to an interpreter: call logging.getLogger(name) where the logger is \
-    used, or keep it in immutable.InterpreterLocal";
-
-/// Classes written in Python, with their modules, whose instances must change to be of use.
-const CLASSES: &[(&CStr, &CStr, &str)] = &[(c"logging", c"Filterer", LOGGING), (c"logging", c"Manager", LOGGING)];
-
-/// Why instances of the Python class `ty` refuse, and what to do instead; `None` if they need not.
-///
-/// # Safety
-/// `ty` is a live, ready type of the running interpreter.
-pub unsafe fn advice(ty: Type) -> Option<&'static str> {
-    // SAFETY: a ready type's tp_mro is a tuple of types; the dict of a Python class is an exact one.
-    unsafe {
-        let mro = (*ty).tp_mro;
-        (0..ffi::PyTuple_Size(mro)).find_map(|i| {
-            let base: Type = ffi::PyTuple_GetItem(mro, i).cast();
-            let name = CStr::from_ptr((*base).tp_name);
-            let known = CLASSES.iter().filter(|(_, class, _)| *class == name);
-            known.into_iter().find(|(module, ..)| is_of_module(base, module)).map(|(.., advice)| *advice)
-        })
-    }
-}
-
-unsafe fn is_of_module(class: Type, module: &CStr) -> bool {
-    // SAFETY: as `advice`; the borrowed reference is used at once.
-    unsafe {
-        if !header::is_python_class(class) {
-            return false;
-        }
-        let name = ffi::PyDict_GetItemWithError((*class).tp_dict, ffi::imm_name_module);
-        !name.is_null()
-            && header::type_of(name) == &raw mut ffi::PyUnicode_Type
-            && ffi::PyUnicode_EqualToUTF8(name, module.as_ptr()) != 0
-    }
-}
-
 /// Types without an exported symbol, and heap types of extension modules of
 /// the standard library, by `tp_name`.
 const BY_NAME: &[(&CStr, Nature)] = &[

@@ -200,11 +200,6 @@ pub unsafe fn by_nature(ty: Type) -> Treatment {
         if let Some(advice) = stateful_base(ty) {
             return Treatment::Refused(Refusal::Stateful(advice));
         }
-        if header::is_python_class(ty)
-            && let Some(advice) = builtin::advice(ty)
-        {
-            return Treatment::Refused(Refusal::Stateful(advice));
-        }
         let base = header::solid_c_base(ty);
         match builtin::nature(base) {
             Nature::Leaf if ty == base && !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE) => Treatment::Leaf,
