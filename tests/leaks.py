@@ -26,7 +26,7 @@ from hypothesis import settings
 from immutable import _stats
 
 WARM_UP, WARM_UP_SELDOM = 10, 2  # runs
-ROUNDS = 3
+ROUNDS = 8
 SMALLEST_BLOCK = 32  # bytes that malloc(1) takes of the C library's memory
 EXAMPLES = "10"  # of each hypothesis test: the same ones in each run
 
