@@ -20,7 +20,7 @@ use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::{Policy, Scope};
 use crate::python::static_type::_PyImmutable_InitTypes;
-use crate::share::{self, c_type, interpreter};
+use crate::share::{self, c_type, interpreter, sentinel};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -151,12 +151,12 @@ pub unsafe extern "C" fn _PyImmutable_LoadExtension(name: Object, path: Object) 
 /// `_PyImmutable_BeginSharing`
 ///
 /// # Safety
-/// As [`c_type::begin_sharing`].
+/// As [`share::begin_sharing`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_BeginSharing() {
     references::share();
     // SAFETY: the caller's.
-    unsafe { c_type::begin_sharing() }
+    unsafe { share::begin_sharing() }
 }
 
 /// `_PyImmutable_TakeType`
@@ -177,6 +177,16 @@ pub unsafe extern "C" fn _PyImmutable_TakeType(spec: *const ffi::PyType_Spec, mo
 pub unsafe extern "C" fn _PyImmutable_OfferType(_: *const ffi::PyType_Spec, ty: Object) -> Object {
     // SAFETY: the caller's.
     unsafe { c_type::offer(ty.cast()) }
+}
+
+/// `_PyImmutable_MadeSentinel`
+///
+/// # Safety
+/// As [`sentinel::made`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_MadeSentinel(op: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe { sentinel::made(op) }
 }
 
 /// `_PyImmutable_ModuleOf`

@@ -14,7 +14,7 @@ use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::Raised;
 use crate::policy::option;
-use crate::share::{c_type, interpreter};
+use crate::share::{self, interpreter};
 
 /// Never changes after start-up: CPython only reads it.
 #[repr(transparent)]
@@ -211,7 +211,7 @@ unsafe extern "C" fn begin(_: Object, _: Object) -> Object {
             return ptr::null_mut();
         }
         // Now and not at the first freeze, which may run short of memory.
-        c_type::begin_sharing();
+        share::begin_sharing();
         match foreign::begin_to_warn() {
             Ok(()) => &raw mut ffi::_Py_NoneStruct,
             Err(Raised) => ptr::null_mut(),

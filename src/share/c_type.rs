@@ -14,15 +14,14 @@
 //! The type holds the module that it was made for, and nothing else of its interpreter. Each interpreter works with its
 //! own module's state; what a module keeps there, and may change, is never shared.
 //!
-//! While the process has one interpreter, and does not import `_immutable`, types are only noted: they are as CPython makes
-//! them until [`begin_sharing`].
+//! Until [sharing has begun](super::begin_sharing), types are only noted: they are as CPython makes them.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use super::{interpreter, module};
+use super::{has_begun, interpreter, module};
 use crate::freeze::run;
 use crate::lifetime::count;
 use crate::object::ffi;
@@ -45,9 +44,6 @@ static FIRST: AtomicPtr<Shared> = AtomicPtr::new(ptr::null_mut());
 /// Changes whenever a type begins to be needed.
 static NEEDS: AtomicU64 = AtomicU64::new(0);
 
-/// The process has imported `_immutable`, or is about to have a second interpreter.
-static SHARING: AtomicBool = AtomicBool::new(false);
-
 fn published() -> impl Iterator<Item = &'static Shared> {
     // Acquire: what the publisher wrote.
     let mut next: *const Shared = FIRST.load(Ordering::Acquire);
@@ -63,7 +59,6 @@ fn published() -> impl Iterator<Item = &'static Shared> {
 ///
 /// What was published is kept for ever, since frozen objects that outlive the interpreter may be of such types.
 pub fn end() {
-    SHARING.store(false, Ordering::Relaxed);
     FIRST.store(ptr::null_mut(), Ordering::Release);
 }
 
@@ -225,7 +220,7 @@ pub unsafe fn offer(ty: Type) -> Object {
             ffi::PyErr_Clear();
             return ty.cast();
         }
-        if SHARING.load(Ordering::Relaxed) {
+        if has_begun() {
             settle();
             // Another interpreter may have been quicker.
             let module = (*ty.cast::<ffi::PyHeapTypeObject>()).ht_module;
@@ -300,19 +295,6 @@ unsafe fn share(ty: Type) -> Result<(), Raised> {
             interpreter::current().ok_or(Raised)?.extensions.forget(ty);
         }
         Ok(())
-    }
-}
-
-/// From now on types are shared as soon as they are made. Called before the second interpreter of the process is made, if
-/// not earlier.
-///
-/// # Safety
-/// The caller holds the only GIL, or sharing has begun. No exception is set.
-pub unsafe fn begin_sharing() {
-    // Relaxed: other interpreters are made after this.
-    if !SHARING.swap(true, Ordering::Relaxed) {
-        // SAFETY: the caller's.
-        unsafe { settle() };
     }
 }
 

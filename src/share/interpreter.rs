@@ -9,13 +9,14 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::c_type::{self, Extensions};
+use super::c_type::Extensions;
 use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
 use super::local::Locals;
 use super::module::{Modules, Proxies};
 use super::part::Parts;
+use super::sentinel::Sentinels;
 use super::view::Views;
 use crate::lifetime::weak;
 use crate::object::ffi;
@@ -51,6 +52,8 @@ pub struct Interpreter {
     pub parts: Parts,
     /// C modules whose types all interpreters share.
     pub extensions: Extensions,
+    /// Sentinels that all interpreters share.
+    pub sentinels: Sentinels,
     /// Values of `InterpreterLocal` objects.
     pub locals: Locals,
     /// The package `immutable` was imported, and not only `_immutable`, which the library imports too.
@@ -218,6 +221,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             proxies: Proxies::default(),
             parts: Parts::default(),
             extensions: Extensions::default(),
+            sentinels: Sentinels::default(),
             locals: Locals::default(),
             uses_runtime: false,
             mutation_error: ptr::null_mut(),
@@ -265,7 +269,7 @@ unsafe extern "C" fn release(capsule: Object) {
         // Last, since what is released here may be of a type that they define.
         state.extensions.clear();
         if ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() {
-            c_type::end();
+            super::end_sharing();
         }
         ffi::Py_DecRef(state.mutation_error);
         ffi::Py_DecRef(state.not_freezable_error);

@@ -27,6 +27,8 @@ pub mod part;
 #[cfg(feature = "cpython")]
 pub mod reference;
 #[cfg(feature = "cpython")]
+pub mod sentinel;
+#[cfg(feature = "cpython")]
 pub mod shared_module;
 #[cfg(feature = "cpython")]
 pub mod string;
@@ -34,3 +36,40 @@ pub mod string;
 pub mod transfer;
 #[cfg(feature = "cpython")]
 pub mod view;
+
+#[cfg(feature = "cpython")]
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The process has imported `immutable`, or is about to have a second interpreter.
+#[cfg(feature = "cpython")]
+static SHARING: AtomicBool = AtomicBool::new(false);
+
+/// From now on, what exists once in the process is shared as soon as it is made. Called before the second interpreter of
+/// the process is made, if not earlier.
+///
+/// # Safety
+/// The caller holds the only GIL, or sharing has begun. No exception is set.
+#[cfg(feature = "cpython")]
+pub unsafe fn begin_sharing() {
+    // Relaxed: other interpreters are made after this.
+    if !SHARING.swap(true, Ordering::Relaxed) {
+        // SAFETY: the caller's.
+        unsafe {
+            c_type::settle();
+            sentinel::settle();
+        }
+    }
+}
+
+#[cfg(feature = "cpython")]
+fn has_begun() -> bool {
+    SHARING.load(Ordering::Relaxed)
+}
+
+/// The main interpreter ends, and the next one of this process begins anew.
+#[cfg(feature = "cpython")]
+fn end_sharing() {
+    SHARING.store(false, Ordering::Relaxed);
+    c_type::end();
+    sentinel::end();
+}
