@@ -734,3 +734,24 @@ def test_importing_inside_a_frozen_function_imports_into_the_calling_interpreter
         """,
         work=work,
     )
+
+
+@pytest.mark.parametrize("name", ["_thread", "_functools", "math"])
+def test_nothing_of_an_interpreter_is_left_in_a_module_that_outlives_it(elsewhere, name):
+    # `_thread` and `_functools` have types that all interpreters share, and whose methods need the module to the last.
+    queue = interpreters.create_queue()
+    there = elsewhere()
+    there.run(
+        f"""
+        import {name}, types
+        from immutable import freeze
+        queue.put(freeze(next(f for f in vars({name}).values() if isinstance(f, types.BuiltinFunctionType))))
+        """,
+        queue=queue,
+    )
+    function = queue.get()
+    module = function.__self__
+    there.close()
+    assert gc.get_referents(module) == []
+    del function, module
+    gc.collect()

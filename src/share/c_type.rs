@@ -73,6 +73,12 @@ pub fn is_shared(ty: Type) -> bool {
     published().any(|entry| entry.ty == ty)
 }
 
+/// True for a module that a type was made for: it lives as long as the type, and so does what is inside.
+pub fn is_home(module: Object) -> bool {
+    // SAFETY: a published type has a module, which never changes.
+    published().any(|entry| unsafe { (*entry.ty.cast::<ffi::PyHeapTypeObject>()).ht_module } == module)
+}
+
 /// True for what shares its name, but nothing else, with a type that all interpreters share: its module was imported
 /// twice in one interpreter.
 ///

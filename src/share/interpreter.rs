@@ -266,8 +266,9 @@ unsafe extern "C" fn release(capsule: Object) {
         state.names.clear();
         state.modules.clear();
         state.proxies.orphan(|op| state.extensions.holds(op));
-        // Last, since what is released here may be of a type that they define.
+        // After what may be of a type that they define.
         state.extensions.clear();
+        state.proxies.orphan(|_| false);
         if ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() {
             super::end_sharing();
         }

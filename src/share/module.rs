@@ -22,7 +22,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{class, interpreter, module_type};
+use super::{c_type, class, interpreter, module_type};
 use crate::lifetime::count;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY};
@@ -70,19 +70,21 @@ impl Proxies {
         }
     }
 
-    /// Cuts every object off from the interpreter, which is about to end: whoever else holds it may release it, and no
-    /// collector knows it any more. Clears it too, unless the interpreter still `needs` it.
+    /// Cuts objects off from the interpreter, which is about to end, but not yet those that it `needs`: whoever else holds
+    /// one may release it, and no collector knows it any more. It is cleared, since what is inside ends with the interpreter,
+    /// unless shared types were made for it, and keep it for ever.
     ///
     /// # Safety
     /// The caller holds the GIL of the interpreter. Python code may run.
     pub unsafe fn orphan(&mut self, needs: impl Fn(Object) -> bool) {
-        for op in std::mem::take(&mut self.objects) {
+        let mut objects = std::mem::take(&mut self.objects);
+        for op in objects.extract_if(|&op| !needs(op)) {
             // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
             unsafe {
                 let is_held_elsewhere =
                     count::count_of(header::count_word(op).load(Ordering::Relaxed)).is_some_and(|held| held > 1);
                 if is_held_elsewhere && header::has_gc_head(op) {
-                    if !needs(op)
+                    if !c_type::is_home(op)
                         && let Some(clear) = (*header::type_of(op)).tp_clear
                     {
                         clear(op);
@@ -94,6 +96,7 @@ impl Proxies {
                 ffi::Py_DecRef(op);
             }
         }
+        self.objects = objects;
     }
 }
 
