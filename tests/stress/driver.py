@@ -188,14 +188,15 @@ def _run_once(run, totals, baseline, progress):
 
 IMPORTED_BY_SCENARIOS = (
     *("_interpreters", "_interpqueues", "_interpchannels", "concurrent.futures.interpreter"),
-    *("csv", "decimal", "pickle", "xml.etree.ElementTree", "zoneinfo"),
+    *("csv", "decimal", "pickle", "urllib.parse", "xml.etree.ElementTree", "zoneinfo"),
 )
 
 
 def _warm_up():
     """Freezes what the program itself owns, and what is made once for each kind of node: no run is the first.
 
-    The types of C modules are shared for good once they are imported, so those that only some runs import are imported.
+    The types of C modules, and sentinels, are shared for good once they are imported, so the modules that only some runs
+    import are imported.
     """
     for name in IMPORTED_BY_SCENARIOS:
         importlib.import_module(name)
