@@ -755,3 +755,29 @@ def test_nothing_of_an_interpreter_is_left_in_a_module_that_outlives_it(elsewher
     assert gc.get_referents(module) == []
     del function, module
     gc.collect()
+
+
+def test_an_interpreter_that_froze_functions_of_c_modules_leaves_nothing_frozen(elsewhere):
+    def run_and_close():
+        there = elsewhere()
+        there.run("import gc, sys; from immutable import freeze; freeze([abs, sys.intern]); gc.collect()")
+        there.close()
+        gc.collect()
+        return immutable._stats()["frozen_objects"]
+
+    run_and_close()
+    before = run_and_close()
+    assert [run_and_close() for _ in range(3)] == [before] * 3
+
+
+def test_the_name_of_a_frozen_function_of_a_c_module_is_an_ordinary_frozen_string(run_python):
+    run_python(
+        """
+        import sys
+        from immutable import freeze
+        name = abs.__module__
+        before = sys.getrefcount(name)
+        freeze(abs)
+        assert sys.getrefcount(name) - before in (0, 1)  # sys.mut_modules refers to it
+        """
+    )
