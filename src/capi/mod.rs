@@ -14,6 +14,7 @@ use std::slice;
 use crate::foreign;
 use crate::freeze::run::{self, Terms};
 use crate::lifetime::{references, release, site, weak};
+use crate::object::answer::or_null;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised, Value};
@@ -300,7 +301,7 @@ pub unsafe extern "C" fn _PyImmutable_IsForeign(module: Object) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_LocalCode(code: Object) -> Object {
     // SAFETY: the caller's.
-    unsafe { share::code::or_null(share::code::local(code)) }
+    unsafe { or_null(share::code::local(code)) }
 }
 
 /// `_PyImmutable_FindView`

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::references;
+use crate::object::answer::none;
 use crate::object::edges::is_weak_reference;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, FROZEN_REFERENT, Object};
@@ -71,10 +72,6 @@ unsafe fn slot(op: Object) -> Option<NonNull<*mut c_void>> {
 unsafe fn referent<'a>(weak: Weak) -> &'a AtomicPtr<ffi::PyObject> {
     // SAFETY: the caller keeps the weak reference alive.
     unsafe { AtomicPtr::from_ptr(&raw mut (*weak).wr_object) }
-}
-
-fn none() -> Object {
-    &raw mut ffi::_Py_NoneStruct
 }
 
 // ---- Lists of a frozen object

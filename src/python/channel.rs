@@ -12,6 +12,7 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
+use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::raise::{self, Raised};
@@ -214,7 +215,7 @@ impl Arguments {
 unsafe fn deadline(timeout: Object) -> Result<Option<Instant>, Raised> {
     // SAFETY: a GIL is held.
     unsafe {
-        if timeout.is_null() || timeout == &raw mut ffi::_Py_NoneStruct {
+        if timeout.is_null() || timeout == none() {
             return Ok(None);
         }
         let seconds = ffi::PyFloat_AsDouble(timeout);
@@ -230,15 +231,6 @@ unsafe fn deadline(timeout: Object) -> Result<Option<Instant>, Raised> {
         }
         Ok(Duration::try_from_secs_f64(seconds).ok().and_then(|timeout| Instant::now().checked_add(timeout)))
     }
-}
-
-fn or_null(result: Result<Object, Raised>) -> Object {
-    result.unwrap_or(ptr::null_mut())
-}
-
-/// `Py_RETURN_NONE`: it is immortal.
-fn none() -> Object {
-    &raw mut ffi::_Py_NoneStruct
 }
 
 unsafe fn boolean(value: bool) -> Object {
@@ -294,7 +286,7 @@ unsafe extern "C" fn new_channel(_: Object, args: Object, kwargs: Object) -> Obj
 unsafe fn capacity_of(capacity: Object) -> Result<Option<NonZeroUsize>, Raised> {
     // SAFETY: a GIL is held; null or borrowed.
     unsafe {
-        if capacity.is_null() || capacity == &raw mut ffi::_Py_NoneStruct {
+        if capacity.is_null() || capacity == none() {
             return Ok(None);
         }
         // A number that is too large means as many as a channel can ever hold.

@@ -5,6 +5,7 @@ use std::ptr;
 
 use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
 use crate::freeze::run;
+use crate::object::answer::none;
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::{self, Raised};
@@ -176,11 +177,6 @@ unsafe extern "C" fn reset(op: Object, _: Object) -> Object {
         ffi::Py_DecRef(old.unwrap_or(ptr::null_mut()));
         none()
     }
-}
-
-/// `Py_RETURN_NONE`: it is immortal.
-fn none() -> Object {
-    &raw mut ffi::_Py_NoneStruct
 }
 
 /// The type `InterpreterLocal`.

@@ -10,6 +10,7 @@ use crate::capi;
 use crate::foreign;
 use crate::freeze::run::{self, Terms};
 use crate::lifetime::{pinned, record, release};
+use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::Raised;
@@ -188,9 +189,7 @@ unsafe extern "C" fn drop_idle_views(_: Object, args: *const Object, n: isize) -
         if !ffi::PyErr_Occurred().is_null() {
             return ptr::null_mut();
         }
-        let none = &raw mut ffi::_Py_NoneStruct;
-        ffi::Py_IncRef(none);
-        none
+        none()
     }
 }
 
@@ -212,10 +211,7 @@ unsafe extern "C" fn begin(_: Object, _: Object) -> Object {
         }
         // Now and not at the first freeze, which may run short of memory.
         c_type::begin_sharing();
-        match foreign::begin_to_warn() {
-            Ok(()) => &raw mut ffi::_Py_NoneStruct,
-            Err(Raised) => ptr::null_mut(),
-        }
+        or_null(foreign::begin_to_warn().map(|()| none()))
     }
 }
 
@@ -235,7 +231,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -258,7 +254,6 @@ static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
     testing::METHODS[1],
     testing::METHODS[2],
     testing::METHODS[3],
-    testing::METHODS[4],
     py::PyMethodDef::zeroed(),
 ]);
 
@@ -359,9 +354,8 @@ unsafe fn new_exception(
         if dict.is_null() {
             return None;
         }
-        let filled = attributes
-            .iter()
-            .all(|attribute| ffi::PyDict_SetItemString(dict, attribute.as_ptr(), &raw mut ffi::_Py_NoneStruct) == 0);
+        let filled =
+            attributes.iter().all(|attribute| ffi::PyDict_SetItemString(dict, attribute.as_ptr(), none()) == 0);
         let error = if filled {
             ffi::PyErr_NewExceptionWithDoc(name.as_ptr(), doc.as_ptr(), base, dict)
         } else {

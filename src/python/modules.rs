@@ -8,6 +8,7 @@ use pyo3::ffi as py;
 use super::module::method;
 use crate::freeze::prepare;
 use crate::freeze::run::{self, Terms};
+use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY};
 use crate::object::raise::{self, Raised};
@@ -47,18 +48,6 @@ pub const METHODS: [py::PyMethodDef; 4] = [
     method(c"_own_module", own as *const c_void, py::METH_O, OWN_DOC),
 ];
 
-unsafe fn none() -> Object {
-    let none = &raw mut ffi::_Py_NoneStruct;
-    // SAFETY: a GIL is held.
-    unsafe { ffi::Py_IncRef(none) };
-    none
-}
-
-unsafe fn or_null(outcome: Result<(), Raised>) -> Object {
-    // SAFETY: a GIL is held.
-    outcome.map_or(ptr::null_mut(), |()| unsafe { none() })
-}
-
 /// The text of a string, which lives as long as that is not released.
 unsafe fn text<'a>(name: Object) -> Result<&'a str, Raised> {
     // SAFETY: a GIL is held; CPython's UTF-8 is valid.
@@ -79,7 +68,7 @@ unsafe extern "C" fn share(_: Object, args: *const Object, n: isize) -> Object {
             ffi::PyErr_SetString(ffi::PyExc_TypeError, c"_share_module() takes a module and its name".as_ptr());
             return ptr::null_mut();
         }
-        or_null(text(*args.add(1)).and_then(|name| share_as(*args, name)))
+        or_null(text(*args.add(1)).and_then(|name| share_as(*args, name)).map(|()| none()))
     }
 }
 
@@ -135,7 +124,7 @@ unsafe extern "C" fn shared(_: Object, name: Object) -> Object {
     // SAFETY: METH_O.
     unsafe {
         match text(name) {
-            Ok(name) => shared_module::find(name).map_or_else(|| none(), Reference::into_raw),
+            Ok(name) => shared_module::find(name).map_or_else(none, Reference::into_raw),
             // A name with surrogates, which no shared module has.
             Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_UnicodeEncodeError) != 0 => {
                 ffi::PyErr_Clear();
@@ -148,7 +137,7 @@ unsafe extern "C" fn shared(_: Object, name: Object) -> Object {
 
 unsafe extern "C" fn adopt(_: Object, _: Object) -> Object {
     // SAFETY: METH_NOARGS.
-    unsafe { or_null(shared_module::adopt()) }
+    unsafe { or_null(shared_module::adopt().map(|()| none())) }
 }
 
 /// `_PyImmutable_AdoptSharedModules`

@@ -184,8 +184,3 @@ unsafe fn copy_tuple(tuple: Object) -> Result<Object, Raised> {
         Ok(copied)
     }
 }
-
-/// The null pointer of C, for an exception that is set.
-pub fn or_null(result: Result<Object, Raised>) -> Object {
-    result.unwrap_or(ptr::null_mut())
-}

@@ -17,6 +17,7 @@ use std::ptr;
 use super::{cfunction, code, interpreter, module};
 use crate::freeze::detach::{self, Load};
 use crate::object::address::AddressMap;
+use crate::object::answer::or_null;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
 use crate::object::raise::{self, Raised};
@@ -160,7 +161,7 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
         let frozen = &*function.cast::<ffi::PyFunctionObject>();
         let globals = local_globals(frozen)?;
         // A copy for this view alone: another function may have the same code and other globals.
-        let code = code::or_null(code::copy(frozen.func_code));
+        let code = or_null(code::copy(frozen.func_code));
         let view = if code.is_null() {
             ptr::null_mut()
         } else {
