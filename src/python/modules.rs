@@ -10,11 +10,11 @@ use crate::freeze::prepare;
 use crate::freeze::run::{self, Terms};
 use crate::object::answer::{none, or_null};
 use crate::object::ffi;
-use crate::object::header::{self, Object, PROXY};
+use crate::object::header::{self, FROZEN, Object, PROXY};
 use crate::object::raise::{self, Raised};
 use crate::share::reference::Reference;
 use crate::share::shared_module::{self, Claim, Denied};
-use crate::share::{module, transfer};
+use crate::share::{module, transfer, view};
 
 const SHARE_DOC: &CStr = c"_share_module(module, name, /)
 --
@@ -40,12 +40,27 @@ const OWN_DOC: &CStr = c"_own_module(module, /)
 
 Return the module that module, any object, stands for in this interpreter.";
 
+const OWN_FUNCTION_DOC: &CStr = c"_own_function(function, /)
+--
+
+Return the ordinary function that this interpreter runs in the place of a frozen
+one; any other object as it is.";
+
+const OWN_GLOBALS_DOC: &CStr = c"_own_globals(globals, /)
+--
+
+Return the namespace of this interpreter's module from which globals, those of a
+frozen function, were captured, importing it if need be; any other object, and
+globals of a module that is not to be had, as they are.";
+
 /// The functions, for the method table of the module.
-pub const METHODS: [py::PyMethodDef; 4] = [
+pub const METHODS: [py::PyMethodDef; 6] = [
     method(c"_share_module", share as *const c_void, py::METH_FASTCALL, SHARE_DOC),
     method(c"_shared_module", shared as *const c_void, py::METH_O, SHARED_DOC),
     method(c"_adopt_shared_modules", adopt as *const c_void, py::METH_NOARGS, ADOPT_DOC),
     method(c"_own_module", own as *const c_void, py::METH_O, OWN_DOC),
+    method(c"_own_function", own_function as *const c_void, py::METH_O, OWN_FUNCTION_DOC),
+    method(c"_own_globals", own_globals as *const c_void, py::METH_O, OWN_GLOBALS_DOC),
 ];
 
 /// The text of a string, which lives as long as that is not released.
@@ -153,4 +168,26 @@ pub unsafe extern "C" fn _PyImmutable_AdoptSharedModules() -> c_int {
 unsafe extern "C" fn own(_: Object, op: Object) -> Object {
     // SAFETY: METH_O.
     unsafe { if module::is_module(op) { module::own(op).unwrap_or(ptr::null_mut()) } else { ffi::Py_NewRef(op) } }
+}
+
+unsafe extern "C" fn own_function(_: Object, op: Object) -> Object {
+    // SAFETY: METH_O.
+    unsafe {
+        if header::type_of(op) == &raw mut ffi::PyFunction_Type && header::flags(op) & FROZEN != 0 {
+            view::own(op).unwrap_or(ptr::null_mut())
+        } else {
+            ffi::Py_NewRef(op)
+        }
+    }
+}
+
+unsafe extern "C" fn own_globals(_: Object, op: Object) -> Object {
+    // SAFETY: METH_O.
+    unsafe {
+        if header::type_of(op) == &raw mut ffi::PyDict_Type && header::flags(op) & FROZEN != 0 {
+            or_null(view::module_globals(op).map(|globals| globals.unwrap_or_else(|| ffi::Py_NewRef(op))))
+        } else {
+            ffi::Py_NewRef(op)
+        }
+    }
 }
