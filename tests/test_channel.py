@@ -1,4 +1,4 @@
-"""A channel hands frozen objects on, between threads and between interpreters: each message once, in order, by reference."""
+"""A channel hands frozen objects on, between threads and interpreters: each message once, in order, by reference."""
 
 import signal
 import threading
@@ -272,10 +272,12 @@ def test_ends_and_messages_pass_between_interpreters(elsewhere):
     other = elsewhere()
     thread = threading.Thread(
         target=other.run,
-        args=("""
+        args=(
+            """
             for message in there:
                 back.send((id(message), message))
-        """,),
+        """,
+        ),
         kwargs={"there": there, "back": back},
     )
     thread.start()

@@ -137,7 +137,7 @@ def test_a_frozen_factory_runs_on_first_use_in_each_interpreter(elsewhere):
     assert receiver.qsize() == 3
 
 
-@pytest.mark.parametrize("default", [[], {}, lambda: []], ids=["list", "dict", "function"])
+@pytest.mark.parametrize("default", [[], {}, lambda: [1]], ids=["list", "dict", "function"])
 def test_the_default_of_a_local_is_frozen(default):
     with pytest.raises(TypeError, match="freeze"):
         InterpreterLocal(default)

@@ -597,7 +597,7 @@ const SENDER_DOC: &CStr = c"The end of a channel that messages are put into; mad
 Frozen: any number of threads and interpreters may use it at the same time. When
 the last reference to it is gone, the channel is closed.";
 
-const SEND_DOC: &CStr = c"send(obj, /, timeout=None)
+const SEND_DOC: &CStr = c"send($self, obj, /, timeout=None)
 --
 
 Send obj, which must be frozen.
@@ -605,7 +605,7 @@ Send obj, which must be frozen.
 Waits while the channel is full. Raises TypeError if obj is mutable, ChannelClosed
 if the channel is closed, and TimeoutError if it was full for timeout seconds.";
 
-const TRY_SEND_DOC: &CStr = c"try_send(obj, /)
+const TRY_SEND_DOC: &CStr = c"try_send($self, obj, /)
 --
 
 Send obj, which must be frozen, unless the channel is full; return whether it was
@@ -621,7 +621,7 @@ each message is received once. Iteration receives until the channel is closed an
 empty. When the last reference to it is gone, the channel is closed, and the
 messages that are left are dropped.";
 
-const RECV_DOC: &CStr = c"recv(timeout=None)
+const RECV_DOC: &CStr = c"recv($self, /, timeout=None)
 --
 
 Return the next message.
@@ -630,7 +630,7 @@ Waits while the channel is empty; those who wait are served in the order in whic
 they came. Raises ChannelClosed if the channel is closed and empty, and
 TimeoutError if no message arrives within timeout seconds.";
 
-const TRY_RECV_DOC: &CStr = c"try_recv([default], /)
+const TRY_RECV_DOC: &CStr = c"try_recv($self, default=<unrepresentable>, /)
 --
 
 Return the next message if there is one.
@@ -638,7 +638,7 @@ Return the next message if there is one.
 Never waits. If there is none now, returns default, or raises TimeoutError if no
 default is given. Raises ChannelClosed if the channel is closed and empty.";
 
-const CLOSE_DOC: &CStr = c"close()
+const CLOSE_DOC: &CStr = c"close($self, /)
 --
 
 Close the channel.
@@ -646,7 +646,7 @@ Close the channel.
 Nothing can be sent any more, from any end; what was sent can still be received.
 Everybody who waits is woken. Closing a closed channel does nothing.";
 
-const QSIZE_DOC: &CStr = c"qsize()
+const QSIZE_DOC: &CStr = c"qsize($self, /)
 --
 
 Return the number of messages in the channel.";

@@ -40,17 +40,17 @@ first use, and makes that interpreter's value; otherwise it is the value that
 every interpreter begins with. A value ends with its interpreter, or some time
 after the object itself is gone. Raises TypeError if initial is mutable.";
 
-const GET_DOC: &CStr = c"get()
+const GET_DOC: &CStr = c"get($self, /)
 --
 
 Return this interpreter's value. Raises what the factory raises.";
 
-const SET_DOC: &CStr = c"set(value, /)
+const SET_DOC: &CStr = c"set($self, value, /)
 --
 
 Set this interpreter's value.";
 
-const RESET_DOC: &CStr = c"reset()
+const RESET_DOC: &CStr = c"reset($self, /)
 --
 
 Forget this interpreter's value: the next get() begins anew.";
