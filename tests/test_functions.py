@@ -875,6 +875,131 @@ def test_functions_are_made_from_frozen_code_again_and_again():
             gc.collect()  # drops the copy of the code that was not used since the one before
 
 
+# ---- Every kind of function, in any interpreter ----
+
+KINDS = """
+    import asyncio
+    import functools
+
+    TABLE = {"one": [1]}
+
+    def with_defaults(a, b=[2], *rest, c={3: "three"}, **named):
+        return a, b, rest, c, named
+
+    def annotated(a: int, *, b: "list[Unheard]" = None) -> str:
+        return f"{a} {b}"
+
+    def make_adder(step):
+        steps = [step]
+        def add(number):
+            return number + steps[0]
+        return add
+
+    adder = make_adder(3)
+
+    def counting():
+        count = 0
+        def step():
+            nonlocal count
+            count += 1
+            return count
+        return step(), step(), count
+
+    def factorial(number):
+        return 1 if number < 2 else number * factorial(number - 1)
+
+    def is_even(number):
+        return number == 0 or is_odd(number - 1)
+
+    def is_odd(number):
+        return number != 0 and is_even(number - 1)
+
+    def doubled(function):
+        @functools.wraps(function)
+        def wrapper(*args):
+            return function(*args) * 2
+        return wrapper
+
+    @doubled
+    def wrapped(number):
+        return number + 1
+
+    @functools.lru_cache
+    def cached(number):
+        return 0 if number == 0 else 1 + cached(number - 1)
+
+    partial = functools.partial(with_defaults, 1, c=None)
+
+    @functools.singledispatch
+    def single(value):
+        return "something"
+
+    @single.register
+    def _(value: int):
+        return "a number"
+
+    @single.register(list)
+    def _(value):
+        return "a list"
+
+    async def answer(number):
+        await asyncio.sleep(0)
+        return number
+
+    async def coroutine():
+        return [await answer(number) for number in range(3)] + [number async for number in agenerator()]
+
+    async def agenerator():
+        for number in TABLE["one"]:
+            yield number
+
+    def generator(limit):
+        received = []
+        for number in range(limit):
+            received.append((yield number))
+        return received
+
+    def delegating():
+        return (yield from generator(2))
+
+    comprehend = lambda numbers: ({n: n * f for n in numbers for f in TABLE["one"]}, [*map(lambda n: n + 1, numbers)])
+"""
+
+CALLS = {
+    "default arguments": "with_defaults(1), with_defaults(1, 2, 3, c=4, d=5)",
+    "annotations": "annotated(1, b=[2])",
+    "closure": "adder(4)",
+    "nonlocal": "counting()",
+    "recursion": "factorial(10)",
+    "mutual recursion": "is_even(10), is_odd(10)",
+    "wraps": "wrapped(1), wrapped.__wrapped__(1), wrapped.__name__",
+    "lru_cache": "cached(20), cached(20)",
+    "partial": "partial(), partial(5)",
+    "singledispatch": "single(1), single([]), single('text'), single(True)",
+    "async def": "asyncio.run(coroutine())",
+    "async generator": "asyncio.run(anext(agenerator()))",
+    "generator": "list(generator(3)), list(delegating())",
+    "lambda and comprehension": "comprehend([1, 2])",
+}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_function_of_every_kind_works_in_any_interpreter(module, elsewhere, kind):
+    m = module(KINDS)
+    expected = repr(eval(CALLS[kind], dict(vars(m))))
+    functions = {name: value for name, value in vars(m).items() if callable(value) and name != "_"}
+    freeze(list(functions.values()))
+    assert repr(eval(CALLS[kind], {"asyncio": asyncio, **functions})) == expected
+    other = elsewhere()
+    for _ in range(2):  # the first call links
+        other.run(
+            f"import asyncio; told = repr(({CALLS[kind]})); assert told == expected, told",
+            expected=expected,
+            **functions,
+        )
+    assert repr(eval(CALLS[kind], {"asyncio": asyncio, **functions})) == expected
+
+
 # ---- Every part of a function ----------------------------------------------
 
 

@@ -148,6 +148,7 @@ def register_freezable(type=None, policy=FREEZABLE_YES):
     policy is none of the constants.
     """
     caller = sys._getframemodulename(1)
+    policy = Freezability(policy)
 
     def register(cls):
         if policy != FREEZABLE_NO:
