@@ -415,6 +415,52 @@ def test_it_works_in_a_virtual_environment(tmp_path):
     subprocess.run([environment / "bin" / "python", "-c", IN_AN_INTERPRETER], check=True)
 
 
+def test_a_program_that_only_freezes_loads_nothing_else(run_python):
+    loaded = run_python(
+        """
+        import sys
+        before = set(sys.modules)
+        from immutable import channel, freeze, is_frozen
+        sender, receiver = channel()
+        sender.send(freeze({"a": [1]}))
+        assert is_frozen(receiver.recv()["a"])
+        print(*set(sys.modules) - before)
+        """,
+        options=("-I", "-S"),
+    )
+    assert set(loaded.split()) == {"_immutable", "immutable"}
+
+
+def test_a_program_that_freezes_nothing_loads_nothing(run_python):
+    assert run_python("import sys; print('_immutable' in sys.modules)", options=("-I", "-S")) == "False\n"
+
+
+def test_an_interpreter_that_loads_nothing_refuses_writes_as_others_do(run_python):
+    source = """
+        from concurrent import interpreters
+        from immutable import freeze
+        other = interpreters.create()
+        other.prepare_main(value=freeze([1]))
+        other.exec('''if True:
+            import sys
+            def attempt():
+                try:
+                    value.append(2)
+                except TypeError as error:
+                    return type(error).__module__, type(error).__name__, error.obj is value
+            told = attempt()
+            print(*told, "_immutable" in sys.modules)
+            from immutable import MutationError
+            try:
+                value.append(2)
+            except MutationError:
+                print("the same class")
+        ''')
+        other.close()
+    """
+    assert run_python(source, options=("-I", "-S")) == "immutable MutationError True False\nthe same class\n"
+
+
 # ---- Every promise has its test -------------------------------------------
 
 PROMISES = {
@@ -433,7 +479,7 @@ PROMISES = {
     "isolated= freezes nothing when it refuses": "isolated.nothing_is_frozen_by_a_refusal",
     "isfrozen is is_frozen": "surface.isfrozen_is_is_frozen",
     "is_frozen() is true if deeply immutable": "properties.exactly_what_the_roots_reach_is_frozen",
-    "is_frozen() looks through tuples and the like": "surface.is_frozen_marks_a_shallow_immutable_whose_parts_are_frozen",
+    "is_frozen() looks through tuples": "surface.is_frozen_marks_a_shallow_immutable_whose_parts_are_frozen",
     "is_frozen() marks what counts": "surface.what_is_frozen_counts_as_such_is_marked",
     "is_freezable() is a dry run": "explain.is_freezable_says_no_where_freeze_refuses "
     "explain.is_freezable_says_yes_where_freeze_succeeds explain.explaining_leaves_no_trace",

@@ -17,7 +17,7 @@ use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::raise::{self, Raised};
 use crate::share::channel::{self, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError};
-use crate::share::interpreter;
+use crate::share::exception;
 use crate::share::line::{Block, Wait};
 use crate::share::reference::Reference;
 
@@ -95,18 +95,8 @@ impl Block for Released {
 unsafe fn raise_closed(message: &CStr) -> Raised {
     // SAFETY: a GIL is held.
     unsafe {
-        if let Some(error) = interpreter::current().map(|state| state.channel_closed) {
-            if error.is_null() {
-                // Not yet imported here: importing makes the exceptions.
-                let module = ffi::PyImport_ImportModule(c"_immutable".as_ptr());
-                if module.is_null() {
-                    return Raised;
-                }
-                ffi::Py_DecRef(module);
-            }
-            if let Some(state) = interpreter::current() {
-                ffi::PyErr_SetString(state.channel_closed, message.as_ptr());
-            }
+        if let Ok(error) = exception::class(|exceptions| exceptions.channel_closed) {
+            ffi::PyErr_SetString(error, message.as_ptr());
         }
         Raised
     }

@@ -303,6 +303,12 @@ unsafe fn share(ty: Type) -> Result<(), Raised> {
     }
 }
 
+/// Whether [`begin_sharing`] was called.
+pub fn is_sharing() -> bool {
+    // Relaxed: it is called before other interpreters are made.
+    SHARING.load(Ordering::Relaxed)
+}
+
 /// From now on types are shared as soon as they are made. Called before the second interpreter of the process is made, if
 /// not earlier.
 ///

@@ -4,7 +4,6 @@
 //! frozen function, and code nested in it, is never run: each interpreter runs a copy of its own.
 
 use std::collections::HashMap;
-use std::ptr;
 
 use super::interpreter;
 use crate::object::ffi;

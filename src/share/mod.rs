@@ -12,6 +12,8 @@ pub mod channel;
 pub mod class;
 #[cfg(feature = "cpython")]
 pub mod code;
+#[cfg(feature = "cpython")]
+pub mod exception;
 pub mod field;
 #[cfg(feature = "cpython")]
 pub mod interpreter;
