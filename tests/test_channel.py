@@ -232,6 +232,7 @@ def test_a_keyboard_interrupt_ends_a_wait(run_python, wait):
     assert "interrupted\n" in run_python(f"""
         import os, signal, threading
         from immutable import channel, select
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
         sender, receiver = channel()
         full, keep = channel(1)
         full.send(1)
