@@ -88,6 +88,15 @@ unsafe fn find(op: Object, interpreter: i64) -> *mut Node {
     }
 }
 
+/// Whether CPython itself keeps a list of weak references to `op` for each interpreter.
+unsafe fn is_managed_static(op: Object) -> bool {
+    // SAFETY: the caller holds op alive.
+    unsafe {
+        header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
+            && header::has_feature(op.cast(), ffi::_Py_TPFLAGS_STATIC_BUILTIN)
+    }
+}
+
 fn new_node(interpreter: i64) -> Option<NonNull<Node>> {
     let node = memory::allocate(Layout::new::<Node>())?.cast::<Node>();
     // SAFETY: fresh memory of that layout.
@@ -107,6 +116,9 @@ unsafe fn release_node(node: NonNull<Node>) {
 pub unsafe fn make_list(op: Object) -> Option<()> {
     // SAFETY: the chain is changed under its lock.
     unsafe {
+        if is_managed_static(op) {
+            return Some(());
+        }
         let interpreter = running_interpreter();
         inbox::open(interpreter)?;
         let _held = lock(op);
