@@ -30,8 +30,9 @@ test: test-core test-lint test-python ## every test that the README promises
 test-core: tools-test ## the Rust core without CPython: format, lints, unit and property tests, loom
 	@tools/test-core
 
-test-lint: all tools-test ## lints the half of the Rust core that touches CPython
+test-lint: all tools-test ## lints the half of the Rust core that touches CPython, the Python code and the type stubs
 	@tools/lint-core
+	@tools/lint-python
 
 test-python: all ## the Python tests under the release build (ARGS=tests/test_x.py)
 	@tools/test-python release $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m immutable.bench` measures in turns, and says what of."""
+"""`python -m immutable bench` measures in turns, and says what of."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from immutable.bench.comparison import Ratio, Series, in_turns, time_text
 
 def run(*arguments):
     done = subprocess.run(
-        [sys.executable, "-m", "immutable.bench", *arguments], capture_output=True, text=True, timeout=600
+        [sys.executable, "-m", "immutable", "bench", *arguments], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -36,6 +36,14 @@ def test_every_benchmark_runs_and_leaves_its_results_with_the_circumstances(name
 
 def test_benchmarks_can_be_listed():
     assert [line.split()[0] for line in run("--list").splitlines()] == list(BENCHMARKS)
+
+
+def test_a_benchmark_that_there_is_not_is_told():
+    done = subprocess.run(
+        [sys.executable, "-m", "immutable", "bench", "unheard-of"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == "no benchmark is called unheard-of: see --list\n"
 
 
 def test_ways_take_turns_and_none_always_comes_first():

@@ -715,6 +715,57 @@ def test_protocols_work_frozen():
     assert freeze(Fitting()).area() == 1.5
 
 
+def test_typing_constructs_work_frozen(module):
+    m = module("""
+        from typing import Annotated, Callable, ClassVar, Generic, Literal, NamedTuple, NewType, Protocol, TypedDict
+        from typing import ParamSpec, TypeVar, runtime_checkable
+
+        T = TypeVar("T")
+        P = ParamSpec("P")
+        UserId = NewType("UserId", int)
+        type Tree[Leaf] = Leaf | list[Tree[Leaf]]
+        Mode = Literal["r", "w"]
+        Marked = Annotated[int, "positive"]
+        Handler = Callable[[int], str]
+
+        class Movie(TypedDict, total=False):
+            title: str
+            year: int
+
+        class Point(NamedTuple):
+            x: int
+            y: int = 0
+
+        @runtime_checkable
+        class Named(Protocol):
+            name: str
+
+        class Stack(Generic[T]):
+            limit: ClassVar[int] = 3
+
+            def __init__(self, *items):
+                self.items = list(items)
+
+        class User:
+            name = "Ada"
+    """)
+    names = [name for name in vars(m) if not name.startswith("_")]
+    before = {name: repr(vars(m)[name]) for name in names}
+    freeze([m.UserId, m.Tree, m.Mode, m.Marked, m.Handler, m.Movie, m.Point, m.Named, m.Stack, m.User, m.T, m.P])
+    assert {name: repr(vars(m)[name]) for name in names} == before
+    assert m.UserId(5) == 5
+    assert m.Movie(title="M", year=1931) == {"title": "M", "year": 1931}
+    assert m.Movie.__optional_keys__ == {"title", "year"}
+    assert m.Point(1)._replace(y=2) == (1, 2)
+    assert isinstance(m.User(), m.Named)
+    assert not isinstance(3, m.Named)
+    assert m.Stack[int](1, 2).items == [1, 2]
+    assert m.Stack[int] == m.Stack[int] != m.Stack[str]
+    assert m.Tree[int].__value__ == (m.Tree.__type_params__[0] | list[m.Tree[m.Tree.__type_params__[0]]])
+    assert typing.get_args(m.Mode) == ("r", "w")
+    assert typing.get_type_hints(m.Movie) == {"title": str, "year": int}
+
+
 def test_annotations_of_a_frozen_class_do_not_extend_the_reach(module):
     m = module("""
         class Mentioned:

@@ -4,7 +4,9 @@ import collections
 import copy
 import enum
 import gc
+import json
 import pickle
+import pprint
 import sys
 import types
 from dataclasses import dataclass, field
@@ -352,6 +354,24 @@ def describe(outcomes):
         else result
         for result in outcomes
     ]
+
+
+def test_json_and_formatting_see_no_difference():
+    value = {"name": "größer", "items": [1, 2.5, None, True], "nested": {"empty": [], "pair": (1, 2)}}
+    before = (
+        json.dumps(value),
+        json.dumps(value, indent=1, sort_keys=True),
+        f"{value} {value!r:>300}",
+        pprint.pformat(value),
+    )
+    freeze(value)
+    after = (
+        json.dumps(value),
+        json.dumps(value, indent=1, sort_keys=True),
+        f"{value} {value!r:>300}",
+        pprint.pformat(value),
+    )
+    assert after == before
 
 
 @pytest.mark.parametrize("name", BUILTIN_CONTAINERS)

@@ -1,12 +1,17 @@
 """A frozen function keeps the globals and cells that it had, and no module freezes with it."""
 
+import annotationlib
 import asyncio
+import builtins
 import gc
+import importlib
 import inspect
 import pickle
 import sys
+import textwrap
 import traceback
 import types
+import typing
 import weakref
 
 import pytest
@@ -870,6 +875,131 @@ def test_functions_are_made_from_frozen_code_again_and_again():
             gc.collect()  # drops the copy of the code that was not used since the one before
 
 
+# ---- Every kind of function, in any interpreter ----
+
+KINDS = """
+    import asyncio
+    import functools
+
+    TABLE = {"one": [1]}
+
+    def with_defaults(a, b=[2], *rest, c={3: "three"}, **named):
+        return a, b, rest, c, named
+
+    def annotated(a: int, *, b: "list[Unheard]" = None) -> str:
+        return f"{a} {b}"
+
+    def make_adder(step):
+        steps = [step]
+        def add(number):
+            return number + steps[0]
+        return add
+
+    adder = make_adder(3)
+
+    def counting():
+        count = 0
+        def step():
+            nonlocal count
+            count += 1
+            return count
+        return step(), step(), count
+
+    def factorial(number):
+        return 1 if number < 2 else number * factorial(number - 1)
+
+    def is_even(number):
+        return number == 0 or is_odd(number - 1)
+
+    def is_odd(number):
+        return number != 0 and is_even(number - 1)
+
+    def doubled(function):
+        @functools.wraps(function)
+        def wrapper(*args):
+            return function(*args) * 2
+        return wrapper
+
+    @doubled
+    def wrapped(number):
+        return number + 1
+
+    @functools.lru_cache
+    def cached(number):
+        return 0 if number == 0 else 1 + cached(number - 1)
+
+    partial = functools.partial(with_defaults, 1, c=None)
+
+    @functools.singledispatch
+    def single(value):
+        return "something"
+
+    @single.register
+    def _(value: int):
+        return "a number"
+
+    @single.register(list)
+    def _(value):
+        return "a list"
+
+    async def answer(number):
+        await asyncio.sleep(0)
+        return number
+
+    async def coroutine():
+        return [await answer(number) for number in range(3)] + [number async for number in agenerator()]
+
+    async def agenerator():
+        for number in TABLE["one"]:
+            yield number
+
+    def generator(limit):
+        received = []
+        for number in range(limit):
+            received.append((yield number))
+        return received
+
+    def delegating():
+        return (yield from generator(2))
+
+    comprehend = lambda numbers: ({n: n * f for n in numbers for f in TABLE["one"]}, [*map(lambda n: n + 1, numbers)])
+"""
+
+CALLS = {
+    "default arguments": "with_defaults(1), with_defaults(1, 2, 3, c=4, d=5)",
+    "annotations": "annotated(1, b=[2])",
+    "closure": "adder(4)",
+    "nonlocal": "counting()",
+    "recursion": "factorial(10)",
+    "mutual recursion": "is_even(10), is_odd(10)",
+    "wraps": "wrapped(1), wrapped.__wrapped__(1), wrapped.__name__",
+    "lru_cache": "cached(20), cached(20)",
+    "partial": "partial(), partial(5)",
+    "singledispatch": "single(1), single([]), single('text'), single(True)",
+    "async def": "asyncio.run(coroutine())",
+    "async generator": "asyncio.run(anext(agenerator()))",
+    "generator": "list(generator(3)), list(delegating())",
+    "lambda and comprehension": "comprehend([1, 2])",
+}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_function_of_every_kind_works_in_any_interpreter(module, elsewhere, kind):
+    m = module(KINDS)
+    expected = repr(eval(CALLS[kind], dict(vars(m))))
+    functions = {name: value for name, value in vars(m).items() if callable(value) and name != "_"}
+    freeze(list(functions.values()))
+    assert repr(eval(CALLS[kind], {"asyncio": asyncio, **functions})) == expected
+    other = elsewhere()
+    for _ in range(2):  # the first call links
+        other.run(
+            f"import asyncio; told = repr(({CALLS[kind]})); assert told == expected, told",
+            expected=expected,
+            **functions,
+        )
+    assert repr(eval(CALLS[kind], {"asyncio": asyncio, **functions})) == expected
+
+
 # ---- Every part of a function ----------------------------------------------
 
 
@@ -900,19 +1030,209 @@ def test_annotations_as_strings_stay_strings(module):
     assert inspect.get_annotations(m.function) == {"a": "Never", "b": "'quoted'", "return": "None"}
 
 
-def test_annotations_with_a_format_work_on_frozen_functions(module):
-    import annotationlib
+ANNOTATED = """
+    from typing import Annotated, Optional
 
+    class Known:
+        pass
+
+    def function(a: Known, b: "Known", c: Annotated[Optional[Known], "note"] = None, *rest: int) -> list[Known]:
+        pass
+
+    def generic[T: Known](a: T, b: dict[str, T]) -> T:
+        pass
+
+    class Holder:
+        attribute: Known
+        quoted: "list[Known]"
+
+        def method(self, a: Known, b: "Known") -> Known:
+            pass
+
+    def make():
+        class Local:
+            pass
+
+        def closure(a: Local, b: Known) -> int:
+            pass
+
+        return closure
+
+    closure = make()
+"""
+
+UNKNOWN = """
+    class Known:
+        pass
+
+    def function(a: Known, b: Unknown, c: dict[Known, Unknown.part]) -> Unknown | None:
+        pass
+
+    class Holder:
+        attribute: Known
+        other: list[Unknown]
+"""
+
+QUESTIONS = {
+    "VALUE": lambda f: annotationlib.get_annotations(f, format=annotationlib.Format.VALUE),
+    "FORWARDREF": lambda f: annotationlib.get_annotations(f, format=annotationlib.Format.FORWARDREF),
+    "STRING": lambda f: annotationlib.get_annotations(f, format=annotationlib.Format.STRING),
+    "evaluated": lambda f: inspect.get_annotations(f, eval_str=True),
+    "hints": lambda f: typing.get_type_hints(f),
+    "hints with extras": lambda f: typing.get_type_hints(f, include_extras=True),
+    "hints as references": lambda f: typing.get_type_hints(f, format=annotationlib.Format.FORWARDREF),
+    "hints as text": lambda f: typing.get_type_hints(f, format=annotationlib.Format.STRING),
+    "references evaluated": lambda f: {
+        name: value.evaluate() if isinstance(value, annotationlib.ForwardRef) else value
+        for name, value in annotationlib.get_annotations(f, format=annotationlib.Format.FORWARDREF).items()
+    },
+    "signature": lambda f: str(inspect.signature(f, annotation_format=annotationlib.Format.STRING)),
+    "signature evaluated": lambda f: inspect.signature(f, eval_str=True),
+    "called": lambda f: annotationlib.call_annotate_function(f.__annotate__, annotationlib.Format.FORWARDREF, owner=f),
+}
+
+ANNOTATED_PARTS = {
+    "function": lambda m: m.function,
+    "generic": lambda m: m.generic,
+    "class": lambda m: m.Holder,
+    "method": lambda m: m.Holder.method,
+    "closure": lambda m: m.closure,
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("part", ANNOTATED_PARTS)
+def test_annotations_are_told_in_every_way_as_before(module, part, question):
+    m = module(ANNOTATED)
+    part, question = ANNOTATED_PARTS[part](m), QUESTIONS[question]
+    before = question(part)
+    freeze(part)
+    assert question(part) == before
+    assert not is_frozen(vars(m))
+
+
+@pytest.mark.parametrize("part", ["function", "class"])
+@pytest.mark.parametrize("question", ["FORWARDREF", "STRING", "hints as text", "called"])
+def test_annotations_of_unknown_names_are_told_as_before(module, part, question):
+    m = module(UNKNOWN)
+    part, question = ANNOTATED_PARTS[part](m), QUESTIONS[question]
+    before = repr(question(part))  # references compare their cells, of which a frozen class has its own
+    freeze(part)
+    told = question(part)
+    assert repr(told) == before
+    assert told.get("a", m.Known) in (m.Known, "Known")
+    for reference in told.values():
+        if isinstance(reference, annotationlib.ForwardRef):
+            with pytest.raises(NameError):
+                reference.evaluate()
+    m.Unknown = types.SimpleNamespace(part=int)
+    for reference in told.values():
+        if isinstance(reference, annotationlib.ForwardRef) and reference.__forward_arg__ == "Unknown":
+            assert reference.evaluate() is m.Unknown
+
+
+def test_annotations_that_are_all_strings_are_evaluated_in_the_module(module):
     m = module("""
-        def function(a: Unknown) -> int:
+        from __future__ import annotations
+
+        class Known:
+            pass
+
+        def function(a: Known, b: list[Known]) -> None:
             pass
     """)
     freeze(m.function)
-    text = annotationlib.get_annotations(m.function, format=annotationlib.Format.STRING)
-    assert text == {"a": "Unknown", "return": "int"}
-    m.Unknown = bytes
-    told = annotationlib.get_annotations(m.function, format=annotationlib.Format.VALUE)
-    assert told == {"a": bytes, "return": int}
+    assert typing.get_type_hints(m.function) == {"a": m.Known, "b": list[m.Known], "return": type(None)}
+    assert inspect.get_annotations(m.function, eval_str=True) == {"a": m.Known, "b": list[m.Known], "return": None}
+    assert not is_frozen(m.Known)
+
+
+def test_a_wrapper_tells_the_annotations_of_what_it_wraps(module):
+    m = module("""
+        import functools
+
+        class Known:
+            pass
+
+        def plain(a: "Known") -> Known:
+            pass
+
+        @functools.wraps(plain)
+        def wrapper(*args):
+            return plain(*args)
+
+        partial = functools.partial(plain)
+    """)
+    freeze([m.wrapper, m.partial])
+    assert typing.get_type_hints(m.wrapper) == {"a": m.Known, "return": m.Known}
+    assert inspect.get_annotations(m.wrapper, eval_str=True) == {"a": m.Known, "return": m.Known}
+    assert inspect.signature(m.partial, eval_str=True).return_annotation is m.Known
+
+
+def test_annotations_are_those_of_the_calling_interpreter(elsewhere, monkeypatch):
+    other = elsewhere()
+    (other.path / "annotated_by_test.py").write_text(textwrap.dedent(ANNOTATED))
+    monkeypatch.syspath_prepend(str(other.path))
+    m = importlib.import_module("annotated_by_test")
+    try:
+        freeze([m.function, m.Holder])
+        other.run(
+            """
+            import annotationlib, builtins, inspect, sys, typing
+
+            assert "annotated_by_test" not in sys.modules
+            told = annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)
+            Known = sys.modules["annotated_by_test"].Known
+            assert told["a"] is Known and told["return"] == list[Known], told
+            assert function.__annotations__["a"] is Known
+            assert annotationlib.get_annotations(function, format=annotationlib.Format.STRING)["a"] == "Known"
+            assert typing.get_type_hints(function)["b"] is Known
+            assert inspect.get_annotations(function, eval_str=True)["b"] is Known
+            signature = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+            assert signature.parameters["a"].annotation is Known
+            for format in (annotationlib.Format.VALUE, annotationlib.Format.FORWARDREF):
+                assert annotationlib.get_annotations(Holder, format=format)["attribute"] is Known
+                assert annotationlib.get_annotations(Holder.method, format=format)["a"] is Known
+            assert typing.get_type_hints(Holder)["quoted"] == list[Known]
+            """,
+            function=m.function,
+            Holder=m.Holder,
+        )
+    finally:
+        del sys.modules["annotated_by_test"]
+
+
+def test_annotations_of_a_module_that_is_not_to_be_had_stay_references(module, elsewhere):
+    m = module(ANNOTATED)
+    freeze(m.function)
+    elsewhere().run(
+        """
+        import annotationlib
+
+        told = annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)
+        assert isinstance(told["a"], annotationlib.ForwardRef), told
+        assert told["a"].__forward_arg__ == "Known"
+        try:
+            annotationlib.get_annotations(function)
+        except NameError as error:
+            assert error.name == "Known"
+        else:
+            raise AssertionError("there is no Known")
+        """,
+        function=m.function,
+    )
+
+
+def test_the_builtins_of_a_frozen_function_are_those_of_the_calling_interpreter(module, elsewhere):
+    m = module("""
+        def function():
+            return len([])
+    """)
+    freeze(m.function)
+    assert m.function.__builtins__ is vars(builtins)
+    with pytest.raises(AttributeError):
+        m.function.__builtins__ = {}
+    elsewhere().run("import builtins; assert function.__builtins__ is vars(builtins)", function=m.function)
 
 
 def test_annotations_of_inner_functions_do_not_extend_the_reach(module):

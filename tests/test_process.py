@@ -931,3 +931,31 @@ def test_an_interpreter_that_is_left_open_does_no_harm(run_python):
         """
     )
     assert output == "end\n"
+
+
+def test_an_interpreter_that_has_ended_leaves_no_memory_behind(run_python):
+    left = run_python(
+        """
+        import ctypes, gc
+        from concurrent import interpreters
+
+        class MallInfo(ctypes.Structure):
+            _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]
+
+        mallinfo = ctypes.CDLL(None).mallinfo2
+        mallinfo.restype = MallInfo
+
+        def used():
+            gc.collect()
+            return mallinfo().h
+
+        for _ in range(5):
+            interpreters.create().close()
+        before = used()
+        for _ in range(20):
+            interpreters.create().close()
+        print((used() - before) // 20)
+        """,
+        options=("-I",),
+    )
+    assert int(left) < 100

@@ -213,14 +213,14 @@ def name_of(cls):
 
 def c_types():
     """Every type that C code has made, by name."""
-    from _immutable import _policy_of_type
+    from _immutable import _treatment
 
     found, pending = {}, [object]
     while pending:
         cls = pending.pop()
         pending.extend(sub for sub in type.__subclasses__(cls) if sub not in found)
         found[cls] = None
-    made_in_c = [cls for cls in found if _policy_of_type(cls)[2] and not UNWANTED.match(f"{cls.__module__}")]
+    made_in_c = [cls for cls in found if _treatment(cls)[2] and not UNWANTED.match(f"{cls.__module__}")]
     return {name_of(cls): cls for cls in sorted(made_in_c, key=name_of)}
 
 
@@ -321,11 +321,11 @@ KEEP_STATE = {"_abc._abc_data", "_thread.RLock", "_thread._local", "_thread.lock
 
 def trial(name, cls, other):
     """What there is to say of one type: a dict for JSON."""
-    from _immutable import _policy_of_type
+    from _immutable import _treatment
 
     from immutable import NotFreezableError, channel, freeze, is_frozen
 
-    policy, reason, _, one_for_all = _policy_of_type(cls)
+    policy, reason, _, one_for_all = _treatment(cls)
     result = {"policy": policy, "reason": reason, "one": one_for_all, "made": False, "fault": None, "shared": False}
     maker = make(name, cls) if policy != "refused" else None
     if maker is None:
@@ -424,7 +424,7 @@ def try_all():
     return results
 
 
-POLICIES = {"frozen": "freezes", "proxy": "stays mutable", "refused": "refuses", "explicit": "freezes if named"}
+POLICIES = {"freezable": "freezes", "proxy": "stays mutable", "refused": "refuses", "explicit": "freezes if named"}
 
 
 def remark(name, result):

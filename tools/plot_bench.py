@@ -1,4 +1,4 @@
-"""Draws the results of `python -m immutable.bench`: one picture beside each JSON file.
+"""Draws the results of `python -m immutable bench`: one picture beside each JSON file.
 
 usage: plot_bench.py FOLDER
 """

@@ -1,5 +1,8 @@
 """Deep immutability: freeze object graphs in place, and share them by reference."""
 
+# Imported when one of their names is used (PEP 810): a program that only freezes starts without them.
+__lazy_modules__ = [f"immutable._{name}" for name in ("explain", "foreign", "freezability", "modules", "thaw")]
+
 from _immutable import (
     FREEZABLE_EXPLICIT,
     FREEZABLE_NO,
@@ -25,6 +28,7 @@ from _immutable import (
 )
 
 from immutable._explain import explain
+from immutable._foreign import ForeignExtension, foreign_extensions
 from immutable._freezability import (
     Freezability,
     FreezabilityOverride,
@@ -40,10 +44,8 @@ from immutable._freezability import (
     unfreezable,
     unset_freezable,
 )
-
-from ._foreign import ForeignExtension, foreign_extensions
-from ._modules import share_module
-from ._thaw import thaw
+from immutable._modules import share_module
+from immutable._thaw import thaw
 
 _begin()
 

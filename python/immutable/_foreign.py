@@ -1,16 +1,15 @@
 """Extension modules that were not built for this runtime."""
 
-from typing import NamedTuple
+import collections
 
 from _immutable import _foreign_extensions
 
 
-class ForeignExtension(NamedTuple):
+# Not typing.NamedTuple, which takes longer to import than all the rest.
+class ForeignExtension(collections.namedtuple("ForeignExtension", ["name", "path", "reason"])):
     """An extension module that does not count its references to frozen objects."""
 
-    name: str
-    path: str
-    reason: str
+    __slots__ = ()
 
 
 def foreign_extensions():

@@ -1,6 +1,7 @@
 """Who may be frozen: policies of objects, classes and modules, and the decorators that set them."""
 
-import contextlib
+__lazy_modules__ = ["warnings", "weakref"]  # for who registers what is not theirs
+
 import enum
 import sys
 import types
@@ -59,9 +60,10 @@ def unset_freezable(obj, /):
     if is_frozen(obj):
         return
     delete = type.__delattr__ if isinstance(obj, type) else object.__delattr__
-    # It may have none, or be a type of CPython's own, which can have none.
-    with contextlib.suppress(AttributeError, TypeError):
+    try:  # noqa: SIM105 - contextlib is not needed for anything else
         delete(obj, "__freezable__")
+    except AttributeError, TypeError:
+        pass  # it has none, or is a type of CPython's own, which can have none
 
 
 class FreezabilityOverride:
@@ -148,6 +150,7 @@ def register_freezable(type=None, policy=FREEZABLE_YES):
     policy is none of the constants.
     """
     caller = sys._getframemodulename(1)
+    policy = Freezability(policy)
 
     def register(cls):
         if policy != FREEZABLE_NO:

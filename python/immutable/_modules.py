@@ -1,5 +1,7 @@
 """Modules that all interpreters share."""
 
+__lazy_modules__ = ["importlib.machinery"]
+
 import importlib.machinery
 import sys
 import types

@@ -182,7 +182,7 @@ def _instance(obj, memo):
         return obj
     # What was made for this occasion must not go away while its address is in the memo.
     _keep(memo, reduced)
-    function, arguments, state, items, pairs, set_state, *_ = *reduced, *(None,) * (6 - len(reduced))
+    function, arguments, state, items, pairs, set_state = (*reduced, None, None, None, None)[:6]
     copied_arguments = []
     for argument in arguments:
         copied_arguments.append((yield argument))

@@ -14,13 +14,14 @@ use std::slice;
 use crate::foreign;
 use crate::freeze::run::{self, Terms};
 use crate::lifetime::{references, release, site, weak};
+use crate::object::answer::or_null;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::{Policy, Scope};
 use crate::python::static_type::_PyImmutable_InitTypes;
-use crate::share::{self, c_type, interpreter, sentinel};
+use crate::share::{self, c_type, exception, interpreter, sentinel};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -155,8 +156,13 @@ pub unsafe extern "C" fn _PyImmutable_LoadExtension(name: Object, path: Object) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_BeginSharing() {
     references::share();
-    // SAFETY: the caller's.
-    unsafe { share::begin_sharing() }
+    // SAFETY: the caller's, and without sharing this is the only interpreter.
+    unsafe {
+        if !share::is_sharing() && _PyImmutable_InitTypes() != 0 {
+            ffi::PyErr_Clear(); // those who need the types will not find them
+        }
+        share::begin_sharing();
+    }
 }
 
 /// `_PyImmutable_TakeType`
@@ -310,7 +316,7 @@ pub unsafe extern "C" fn _PyImmutable_IsForeign(module: Object) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_LocalCode(code: Object) -> Object {
     // SAFETY: the caller's.
-    unsafe { share::code::or_null(share::code::local(code)) }
+    unsafe { or_null(share::code::local(code)) }
 }
 
 /// `_PyImmutable_FindView`
@@ -375,20 +381,7 @@ pub unsafe extern "C" fn _PyImmutable_IsShared(op: Object) -> c_int {
 pub unsafe extern "C" fn PyErr_WriteToImmutable(op: Object) -> c_int {
     // SAFETY: the caller's.
     unsafe {
-        if let Some(state) = interpreter::current() {
-            let mut error = state.mutation_error;
-            if error.is_null() {
-                // Not yet imported here: importing makes the exceptions.
-                let module = ffi::PyImport_ImportModule(c"_immutable".as_ptr());
-                if module.is_null() {
-                    return -1;
-                }
-                ffi::Py_DecRef(module);
-                match interpreter::current() {
-                    Some(state) => error = state.mutation_error,
-                    None => return -1,
-                }
-            }
+        if let Ok(error) = exception::class(|exceptions| exceptions.mutation) {
             let ty = header::type_of(op);
             let (before, name, behind) = if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
                 ("class ", header::type_name(op.cast()), "")
@@ -420,9 +413,11 @@ pub unsafe extern "C" fn PyImmutable_Freeze(objects: *const Object, n: isize) ->
         return 0;
     }
     // SAFETY: the caller's.
-    let roots = unsafe { slice::from_raw_parts(objects, n.unsigned_abs()) };
-    // SAFETY: the caller's.
-    if unsafe { freeze(roots, Terms::NONE) }.is_ok() { 0 } else { -1 }
+    unsafe {
+        let roots = slice::from_raw_parts(objects, n.unsigned_abs());
+        // Who calls need not have imported the module.
+        if _PyImmutable_InitTypes() == 0 && freeze(roots, Terms::NONE).is_ok() { 0 } else { -1 }
+    }
 }
 
 /// Freezes, and turns a panic into SystemError.

@@ -21,7 +21,7 @@ use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::memory::{OutOfMemory, try_format};
 use crate::object::raise::{self, Raised};
-use crate::share::interpreter;
+use crate::share::{exception, interpreter};
 
 /// A foreign extension module that was loaded.
 pub struct Foreign {
@@ -124,8 +124,7 @@ unsafe fn warn(name: &str) -> Result<(), Raised> {
     // SAFETY: a GIL is held.
     unsafe {
         let Some(state) = interpreter::existing() else { return Ok(()) };
-        let category = state.foreign_extension_warning;
-        if !state.uses_runtime || category.is_null() || WARNED.swap(true, Ordering::Relaxed) {
+        if !state.uses_runtime || WARNED.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         let told = try_format!(
@@ -134,7 +133,10 @@ unsafe fn warn(name: &str) -> Result<(), Raised> {
              modules\0"
         )
         .map_err(|error| raise::no_memory(error))
-        .and_then(|text| raise::unless_negative(ffi::PyErr_WarnEx(category, text.as_ptr().cast(), 1)));
+        .and_then(|text| {
+            let category = exception::class(|exceptions| exceptions.foreign_extension)?;
+            raise::unless_negative(ffi::PyErr_WarnEx(category, text.as_ptr().cast(), 1))
+        });
         if told.is_err() {
             WARNED.store(false, Ordering::Relaxed);
         }

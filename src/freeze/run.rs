@@ -13,7 +13,7 @@ use crate::object::memory::{self, OutOfMemory, try_format};
 use crate::object::raise::{self, Raised, Value};
 use crate::policy;
 use crate::policy::hook::{self, Hooks};
-use crate::share::{c_type, interpreter};
+use crate::share::{c_type, exception, interpreter};
 
 /// What else is asked of a freeze.
 #[derive(Clone, Copy)]
@@ -361,7 +361,7 @@ unsafe fn raise_not_freezable(route: &[Object], reason: &str) -> Result<(), OutO
     // SAFETY: as `report`.
     unsafe {
         let Some(&culprit) = route.last() else { return Ok(()) };
-        let Some(error) = interpreter::current().map(|state| state.not_freezable_error) else {
+        let Ok(error) = exception::class(|exceptions| exceptions.not_freezable) else {
             return Ok(());
         };
         let path = path::describe(route)?;

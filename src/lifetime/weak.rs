@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::references;
+use crate::object::answer::none;
 use crate::object::edges::is_weak_reference;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, FROZEN_REFERENT, Object};
@@ -73,10 +74,6 @@ unsafe fn referent<'a>(weak: Weak) -> &'a AtomicPtr<ffi::PyObject> {
     unsafe { AtomicPtr::from_ptr(&raw mut (*weak).wr_object) }
 }
 
-fn none() -> Object {
-    &raw mut ffi::_Py_NoneStruct
-}
-
 // ---- Lists of a frozen object
 
 unsafe fn find(op: Object, interpreter: i64) -> *mut Node {
@@ -88,6 +85,15 @@ unsafe fn find(op: Object, interpreter: i64) -> *mut Node {
             node = (*node).next;
         }
         node
+    }
+}
+
+/// Whether CPython itself keeps a list of weak references to `op` for each interpreter.
+unsafe fn is_managed_static(op: Object) -> bool {
+    // SAFETY: the caller holds op alive.
+    unsafe {
+        header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
+            && header::has_feature(op.cast(), ffi::_Py_TPFLAGS_STATIC_BUILTIN)
     }
 }
 
@@ -110,6 +116,9 @@ unsafe fn release_node(node: NonNull<Node>) {
 pub unsafe fn make_list(op: Object) -> Option<()> {
     // SAFETY: the chain is changed under its lock.
     unsafe {
+        if is_managed_static(op) {
+            return Some(());
+        }
         let interpreter = running_interpreter();
         inbox::open(interpreter)?;
         let _held = lock(op);

@@ -2,6 +2,8 @@
 
 pub mod address;
 #[cfg(feature = "cpython")]
+pub mod answer;
+#[cfg(feature = "cpython")]
 pub mod edges;
 pub mod fault;
 #[cfg(feature = "cpython")]

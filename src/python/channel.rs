@@ -12,11 +12,12 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
+use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::raise::{self, Raised};
 use crate::share::channel::{self, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError};
-use crate::share::interpreter;
+use crate::share::exception;
 use crate::share::line::{Block, Wait};
 use crate::share::reference::Reference;
 
@@ -94,18 +95,8 @@ impl Block for Released {
 unsafe fn raise_closed(message: &CStr) -> Raised {
     // SAFETY: a GIL is held.
     unsafe {
-        if let Some(error) = interpreter::current().map(|state| state.channel_closed) {
-            if error.is_null() {
-                // Not yet imported here: importing makes the exceptions.
-                let module = ffi::PyImport_ImportModule(c"_immutable".as_ptr());
-                if module.is_null() {
-                    return Raised;
-                }
-                ffi::Py_DecRef(module);
-            }
-            if let Some(state) = interpreter::current() {
-                ffi::PyErr_SetString(state.channel_closed, message.as_ptr());
-            }
+        if let Ok(error) = exception::class(|exceptions| exceptions.channel_closed) {
+            ffi::PyErr_SetString(error, message.as_ptr());
         }
         Raised
     }
@@ -214,7 +205,7 @@ impl Arguments {
 unsafe fn deadline(timeout: Object) -> Result<Option<Instant>, Raised> {
     // SAFETY: a GIL is held.
     unsafe {
-        if timeout.is_null() || timeout == &raw mut ffi::_Py_NoneStruct {
+        if timeout.is_null() || timeout == none() {
             return Ok(None);
         }
         let seconds = ffi::PyFloat_AsDouble(timeout);
@@ -230,15 +221,6 @@ unsafe fn deadline(timeout: Object) -> Result<Option<Instant>, Raised> {
         }
         Ok(Duration::try_from_secs_f64(seconds).ok().and_then(|timeout| Instant::now().checked_add(timeout)))
     }
-}
-
-fn or_null(result: Result<Object, Raised>) -> Object {
-    result.unwrap_or(ptr::null_mut())
-}
-
-/// `Py_RETURN_NONE`: it is immortal.
-fn none() -> Object {
-    &raw mut ffi::_Py_NoneStruct
 }
 
 unsafe fn boolean(value: bool) -> Object {
@@ -294,7 +276,7 @@ unsafe extern "C" fn new_channel(_: Object, args: Object, kwargs: Object) -> Obj
 unsafe fn capacity_of(capacity: Object) -> Result<Option<NonZeroUsize>, Raised> {
     // SAFETY: a GIL is held; null or borrowed.
     unsafe {
-        if capacity.is_null() || capacity == &raw mut ffi::_Py_NoneStruct {
+        if capacity.is_null() || capacity == none() {
             return Ok(None);
         }
         // A number that is too large means as many as a channel can ever hold.
@@ -605,7 +587,7 @@ const SENDER_DOC: &CStr = c"The end of a channel that messages are put into; mad
 Frozen: any number of threads and interpreters may use it at the same time. When
 the last reference to it is gone, the channel is closed.";
 
-const SEND_DOC: &CStr = c"send(obj, /, timeout=None)
+const SEND_DOC: &CStr = c"send($self, obj, /, timeout=None)
 --
 
 Send obj, which must be frozen.
@@ -613,7 +595,7 @@ Send obj, which must be frozen.
 Waits while the channel is full. Raises TypeError if obj is mutable, ChannelClosed
 if the channel is closed, and TimeoutError if it was full for timeout seconds.";
 
-const TRY_SEND_DOC: &CStr = c"try_send(obj, /)
+const TRY_SEND_DOC: &CStr = c"try_send($self, obj, /)
 --
 
 Send obj, which must be frozen, unless the channel is full; return whether it was
@@ -629,7 +611,7 @@ each message is received once. Iteration receives until the channel is closed an
 empty. When the last reference to it is gone, the channel is closed, and the
 messages that are left are dropped.";
 
-const RECV_DOC: &CStr = c"recv(timeout=None)
+const RECV_DOC: &CStr = c"recv($self, /, timeout=None)
 --
 
 Return the next message.
@@ -638,7 +620,7 @@ Waits while the channel is empty; those who wait are served in the order in whic
 they came. Raises ChannelClosed if the channel is closed and empty, and
 TimeoutError if no message arrives within timeout seconds.";
 
-const TRY_RECV_DOC: &CStr = c"try_recv([default], /)
+const TRY_RECV_DOC: &CStr = c"try_recv($self, default=<unrepresentable>, /)
 --
 
 Return the next message if there is one.
@@ -646,7 +628,7 @@ Return the next message if there is one.
 Never waits. If there is none now, returns default, or raises TimeoutError if no
 default is given. Raises ChannelClosed if the channel is closed and empty.";
 
-const CLOSE_DOC: &CStr = c"close()
+const CLOSE_DOC: &CStr = c"close($self, /)
 --
 
 Close the channel.
@@ -654,7 +636,7 @@ Close the channel.
 Nothing can be sent any more, from any end; what was sent can still be received.
 Everybody who waits is woken. Closing a closed channel does nothing.";
 
-const QSIZE_DOC: &CStr = c"qsize()
+const QSIZE_DOC: &CStr = c"qsize($self, /)
 --
 
 Return the number of messages in the channel.";

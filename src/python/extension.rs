@@ -9,11 +9,12 @@ use pyo3::ffi as py;
 
 use super::module::method;
 use crate::foreign::{self, file};
+use crate::object::answer::text_or_none;
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::raise;
 use crate::policy::{self, Treatment};
-use crate::share::interpreter;
+use crate::share::{c_type, interpreter};
 
 const FOREIGN_EXTENSIONS_DOC: &CStr = c"_foreign_extensions()
 --
@@ -30,9 +31,12 @@ frozen objects, or None if it would. Nothing is loaded.";
 const TREATMENT_DOC: &CStr = c"_treatment(type, /)
 --
 
-Return what a freeze does with instances of type, as far as the type decides: a
-pair of 'freezable', 'explicit', 'proxy' or 'refused', and for the last one the
-reason, else None.";
+Return what a freeze does with instances of type, as far as the type decides:
+(treatment, reason, made_in_c, one_for_all).
+
+The treatment is 'freezable', 'explicit', 'proxy' or 'refused'; the reason is that
+of a refusal, else None; made_in_c tells whether C code made the type, and
+one_for_all whether all interpreters share it.";
 
 /// The functions, for the method table of the module.
 pub const METHODS: [py::PyMethodDef; 3] = [
@@ -75,20 +79,6 @@ fn length(bytes: impl AsRef<[u8]>) -> isize {
     bytes.as_ref().len().cast_signed()
 }
 
-unsafe fn text_or_none(text: Option<&str>) -> Object {
-    // SAFETY: a GIL is held.
-    unsafe {
-        match text {
-            Some(text) => ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), length(text)),
-            None => {
-                let none = &raw mut ffi::_Py_NoneStruct;
-                ffi::Py_IncRef(none);
-                none
-            }
-        }
-    }
-}
-
 unsafe extern "C" fn reason_not_to_count(_: Object, path: Object) -> Object {
     // SAFETY: METH_O.
     unsafe {
@@ -113,16 +103,25 @@ unsafe extern "C" fn treatment(_: Object, ty: Object) -> Object {
             ffi::PyErr_SetString(ffi::PyExc_TypeError, c"_treatment() takes a type".as_ptr());
             return ptr::null_mut();
         }
+        let ty: Type = ty.cast();
+        c_type::settle();
         let Some(state) = interpreter::current() else {
             return ptr::null_mut();
         };
-        let decision = policy::for_instances(&state.registry, &state.names, ty as Type);
+        let decision = policy::for_instances(&state.registry, &state.names, ty);
         let (treatment, reason) = match decision.treatment {
             Treatment::Refused(refusal) => (c"refused", Some(refusal.reason())),
             _ if decision.explicit => (c"explicit", None),
             Treatment::Leaf | Treatment::Container | Treatment::Function => (c"freezable", None),
             Treatment::Proxy => (c"proxy", None),
         };
-        ffi::Py_BuildValue(c"(sN)".as_ptr(), treatment.as_ptr(), text_or_none(reason))
+        let is_static = !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE);
+        ffi::Py_BuildValue(
+            c"(sNNN)".as_ptr(),
+            treatment.as_ptr(),
+            text_or_none(reason),
+            ffi::PyBool_FromLong((!header::is_python_class(ty)).into()),
+            ffi::PyBool_FromLong((is_static || c_type::is_shared(ty)).into()),
+        )
     }
 }

@@ -7,6 +7,7 @@ use super::static_type::{LAST_METHOD, method};
 use crate::capi;
 use crate::freeze::report;
 use crate::freeze::run::{self, Terms};
+use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, Type};
 use crate::object::memory;
@@ -139,19 +140,6 @@ unsafe fn require_policy_holder(op: Object) -> Result<(), Raised> {
     }
 }
 
-unsafe fn none() -> Object {
-    // SAFETY: a GIL is held.
-    unsafe {
-        let none = &raw mut ffi::_Py_NoneStruct;
-        ffi::Py_IncRef(none);
-        none
-    }
-}
-
-fn or_null(answer: Result<Object, Raised>) -> Object {
-    answer.unwrap_or(ptr::null_mut())
-}
-
 unsafe extern "C" fn set_freezable(_: Object, args: *const Object, n: isize) -> Object {
     // SAFETY: METH_FASTCALL.
     or_null(unsafe {
@@ -240,7 +228,7 @@ unsafe extern "C" fn freeze_capturing(_: Object, args: *const Object, n: isize) 
     or_null(unsafe {
         (|| {
             let args = arguments(args, n, 2)?;
-            let named = if args[1] == &raw mut ffi::_Py_NoneStruct { ptr::null_mut() } else { args[1] };
+            let named = if args[1] == none() { ptr::null_mut() } else { args[1] };
             if !named.is_null() && header::type_of(named) != &raw mut ffi::PyDict_Type {
                 ffi::PyErr_SetString(ffi::PyExc_TypeError, c"expected a dict of names to capture".as_ptr());
                 return Err(Raised);

@@ -5,6 +5,7 @@ use std::ptr;
 
 use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
 use crate::freeze::run;
+use crate::object::answer::none;
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::{self, Raised};
@@ -39,17 +40,17 @@ first use, and makes that interpreter's value; otherwise it is the value that
 every interpreter begins with. A value ends with its interpreter, or some time
 after the object itself is gone. Raises TypeError if initial is mutable.";
 
-const GET_DOC: &CStr = c"get()
+const GET_DOC: &CStr = c"get($self, /)
 --
 
 Return this interpreter's value. Raises what the factory raises.";
 
-const SET_DOC: &CStr = c"set(value, /)
+const SET_DOC: &CStr = c"set($self, value, /)
 --
 
 Set this interpreter's value.";
 
-const RESET_DOC: &CStr = c"reset()
+const RESET_DOC: &CStr = c"reset($self, /)
 --
 
 Forget this interpreter's value: the next get() begins anew.";
@@ -176,11 +177,6 @@ unsafe extern "C" fn reset(op: Object, _: Object) -> Object {
         ffi::Py_DecRef(old.unwrap_or(ptr::null_mut()));
         none()
     }
-}
-
-/// `Py_RETURN_NONE`: it is immortal.
-fn none() -> Object {
-    &raw mut ffi::_Py_NoneStruct
 }
 
 /// The type `InterpreterLocal`.

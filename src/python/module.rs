@@ -10,11 +10,12 @@ use crate::capi;
 use crate::foreign;
 use crate::freeze::run::{self, Terms};
 use crate::lifetime::{pinned, record, release};
+use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::Raised;
 use crate::policy::option;
-use crate::share::{self, interpreter};
+use crate::share::{self, exception, interpreter};
 
 /// Never changes after start-up: CPython only reads it.
 #[repr(transparent)]
@@ -188,9 +189,7 @@ unsafe extern "C" fn drop_idle_views(_: Object, args: *const Object, n: isize) -
         if !ffi::PyErr_Occurred().is_null() {
             return ptr::null_mut();
         }
-        let none = &raw mut ffi::_Py_NoneStruct;
-        ffi::Py_IncRef(none);
-        none
+        none()
     }
 }
 
@@ -212,10 +211,7 @@ unsafe extern "C" fn begin(_: Object, _: Object) -> Object {
         }
         // Now and not at the first freeze, which may run short of memory.
         share::begin_sharing();
-        match foreign::begin_to_warn() {
-            Ok(()) => &raw mut ffi::_Py_NoneStruct,
-            Err(Raised) => ptr::null_mut(),
-        }
+        or_null(foreign::begin_to_warn().map(|()| none()))
     }
 }
 
@@ -235,7 +231,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -258,7 +254,6 @@ static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
     testing::METHODS[1],
     testing::METHODS[2],
     testing::METHODS[3],
-    testing::METHODS[4],
     py::PyMethodDef::zeroed(),
 ]);
 
@@ -266,9 +261,9 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
     // SAFETY: called by CPython with a new module, under the GIL.
     unsafe {
         let module: Object = module.cast();
-        if make_exceptions().is_none() {
+        let Ok(_) = exception::class(|exceptions| exceptions.mutation) else {
             return -1;
-        }
+        };
         let Some(state) = interpreter::current() else {
             return -1;
         };
@@ -276,11 +271,14 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
         if state.modules.table().is_err() {
             return -1;
         }
-        let added = ffi::PyModule_AddObjectRef(module, c"MutationError".as_ptr(), state.mutation_error) == 0
-            && ffi::PyModule_AddObjectRef(module, c"NotFreezableError".as_ptr(), state.not_freezable_error) == 0
-            && ffi::PyModule_AddObjectRef(module, c"ChannelClosed".as_ptr(), state.channel_closed) == 0
-            && ffi::PyModule_AddObjectRef(module, c"ForeignExtensionWarning".as_ptr(), state.foreign_extension_warning)
-                == 0
+        let added = [
+            (c"MutationError", state.exceptions.mutation),
+            (c"NotFreezableError", state.exceptions.not_freezable),
+            (c"ChannelClosed", state.exceptions.channel_closed),
+            (c"ForeignExtensionWarning", state.exceptions.foreign_extension),
+        ]
+        .into_iter()
+        .all(|(name, class)| ffi::PyModule_AddObjectRef(module, name.as_ptr(), class) == 0)
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_YES".as_ptr(), 0) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_NO".as_ptr(), 1) == 0
             && ffi::PyModule_AddIntConstant(module, c"FREEZABLE_EXPLICIT".as_ptr(), 2) == 0
@@ -289,86 +287,6 @@ unsafe extern "C" fn execute(module: *mut py::PyObject) -> c_int {
             && freezability::add_functions(module)
             && static_type::add_types(module);
         if added { 0 } else { -1 }
-    }
-}
-
-/// Makes the interpreter's exception classes, unless an earlier import did.
-unsafe fn make_exceptions() -> Option<()> {
-    // SAFETY: the GIL is held; PyErr_NewExceptionWithDoc runs no user code.
-    unsafe {
-        if !interpreter::current()?.mutation_error.is_null() {
-            return Some(());
-        }
-        let mutation = new_exception(
-            c"immutable.MutationError",
-            c"A write to a frozen object. The object is in the attribute obj.",
-            ffi::PyExc_TypeError,
-            &[c"obj"],
-        )?;
-        let Some(not_freezable) = new_exception(
-            c"immutable.NotFreezableError",
-            c"freeze() was refused, and has changed nothing.
-
-obj is the object that refused, path a Python expression that leads to it from
-the first object given (root), reason says why and what to do.",
-            ffi::PyExc_TypeError,
-            &[c"obj", c"path", c"reason"],
-        ) else {
-            ffi::Py_DecRef(mutation);
-            return None;
-        };
-        let Some(closed) = new_exception(
-            c"immutable.ChannelClosed",
-            c"Nothing can be sent any more, or nothing is left to be received.",
-            ffi::PyExc_Exception,
-            &[],
-        ) else {
-            ffi::Py_DecRef(mutation);
-            ffi::Py_DecRef(not_freezable);
-            return None;
-        };
-        let Some(foreign_warning) = new_exception(
-            c"immutable.ForeignExtensionWarning",
-            c"An extension module built for stock CPython was loaded: no frozen memory is released any more.",
-            ffi::PyExc_RuntimeWarning,
-            &[],
-        ) else {
-            ffi::Py_DecRef(mutation);
-            ffi::Py_DecRef(not_freezable);
-            ffi::Py_DecRef(closed);
-            return None;
-        };
-        let state = interpreter::current()?;
-        state.mutation_error = mutation;
-        state.not_freezable_error = not_freezable;
-        state.channel_closed = closed;
-        state.foreign_extension_warning = foreign_warning;
-        Some(())
-    }
-}
-
-unsafe fn new_exception(
-    name: &std::ffi::CStr,
-    doc: &std::ffi::CStr,
-    base: Object,
-    attributes: &[&std::ffi::CStr],
-) -> Option<Object> {
-    // SAFETY: as `make_exceptions`.
-    unsafe {
-        let dict = ffi::PyDict_New();
-        if dict.is_null() {
-            return None;
-        }
-        let filled = attributes
-            .iter()
-            .all(|attribute| ffi::PyDict_SetItemString(dict, attribute.as_ptr(), &raw mut ffi::_Py_NoneStruct) == 0);
-        let error = if filled {
-            ffi::PyErr_NewExceptionWithDoc(name.as_ptr(), doc.as_ptr(), base, dict)
-        } else {
-            ptr::null_mut()
-        };
-        ffi::Py_DecRef(dict);
-        (!error.is_null()).then_some(error)
     }
 }
 

@@ -6,14 +6,16 @@ use std::{ptr, slice, str};
 use pyo3::ffi as py;
 
 use super::module::method;
+use super::static_type::_PyImmutable_InitTypes;
 use crate::freeze::prepare;
 use crate::freeze::run::{self, Terms};
+use crate::object::answer::{none, or_null};
 use crate::object::ffi;
-use crate::object::header::{self, Object, PROXY};
+use crate::object::header::{self, FROZEN, Object, PROXY};
 use crate::object::raise::{self, Raised};
 use crate::share::reference::Reference;
 use crate::share::shared_module::{self, Claim, Denied};
-use crate::share::{module, transfer};
+use crate::share::{module, transfer, view};
 
 const SHARE_DOC: &CStr = c"_share_module(module, name, /)
 --
@@ -23,41 +25,31 @@ Freeze module as a whole, and have every interpreter's import of name find it.
 All or nothing, as freeze(). Its namespace must hold nothing that belongs to an
 interpreter: see immutable.share_module, which sees to that.";
 
-const SHARED_DOC: &CStr = c"_shared_module(name, /)
---
-
-Return the module that is shared under that name, or None.";
-
-const ADOPT_DOC: &CStr = c"_adopt_shared_modules()
---
-
-Put modules that were shared since the last call into sys.modules, where another
-module of the same name is.";
-
 const OWN_DOC: &CStr = c"_own_module(module, /)
 --
 
 Return the module that module, any object, stands for in this interpreter.";
 
+const OWN_FUNCTION_DOC: &CStr = c"_own_function(function, /)
+--
+
+Return the ordinary function that this interpreter runs in the place of a frozen
+one; any other object as it is.";
+
+const OWN_GLOBALS_DOC: &CStr = c"_own_globals(globals, /)
+--
+
+Return the namespace of this interpreter's module from which globals, those of a
+frozen function, were captured, importing it if need be; any other object, and
+globals of a module that is not to be had, as they are.";
+
 /// The functions, for the method table of the module.
 pub const METHODS: [py::PyMethodDef; 4] = [
     method(c"_share_module", share as *const c_void, py::METH_FASTCALL, SHARE_DOC),
-    method(c"_shared_module", shared as *const c_void, py::METH_O, SHARED_DOC),
-    method(c"_adopt_shared_modules", adopt as *const c_void, py::METH_NOARGS, ADOPT_DOC),
     method(c"_own_module", own as *const c_void, py::METH_O, OWN_DOC),
+    method(c"_own_function", own_function as *const c_void, py::METH_O, OWN_FUNCTION_DOC),
+    method(c"_own_globals", own_globals as *const c_void, py::METH_O, OWN_GLOBALS_DOC),
 ];
-
-unsafe fn none() -> Object {
-    let none = &raw mut ffi::_Py_NoneStruct;
-    // SAFETY: a GIL is held.
-    unsafe { ffi::Py_IncRef(none) };
-    none
-}
-
-unsafe fn or_null(outcome: Result<(), Raised>) -> Object {
-    // SAFETY: a GIL is held.
-    outcome.map_or(ptr::null_mut(), |()| unsafe { none() })
-}
 
 /// The text of a string, which lives as long as that is not released.
 unsafe fn text<'a>(name: Object) -> Result<&'a str, Raised> {
@@ -79,7 +71,7 @@ unsafe extern "C" fn share(_: Object, args: *const Object, n: isize) -> Object {
             ffi::PyErr_SetString(ffi::PyExc_TypeError, c"_share_module() takes a module and its name".as_ptr());
             return ptr::null_mut();
         }
-        or_null(text(*args.add(1)).and_then(|name| share_as(*args, name)))
+        or_null(text(*args.add(1)).and_then(|name| share_as(*args, name)).map(|()| none()))
     }
 }
 
@@ -131,11 +123,21 @@ unsafe fn freeze_whole(module: Object) -> Result<(), Raised> {
     }
 }
 
-unsafe extern "C" fn shared(_: Object, name: Object) -> Object {
-    // SAFETY: METH_O.
+/// `_PyImmutable_SharedModule`
+///
+/// # Safety
+/// The caller holds a GIL; `name` is an object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_SharedModule(name: Object) -> Object {
+    // SAFETY: the caller's.
     unsafe {
         match text(name) {
-            Ok(name) => shared_module::find(name).map_or_else(|| none(), Reference::into_raw),
+            // What it refers to may be of a type of the runtime.
+            Ok(name) => match shared_module::find(name) {
+                Some(module) if _PyImmutable_InitTypes() == 0 => module.into_raw(),
+                Some(_) => ptr::null_mut(),
+                None => none(),
+            },
             // A name with surrogates, which no shared module has.
             Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_UnicodeEncodeError) != 0 => {
                 ffi::PyErr_Clear();
@@ -146,11 +148,6 @@ unsafe extern "C" fn shared(_: Object, name: Object) -> Object {
     }
 }
 
-unsafe extern "C" fn adopt(_: Object, _: Object) -> Object {
-    // SAFETY: METH_NOARGS.
-    unsafe { or_null(shared_module::adopt()) }
-}
-
 /// `_PyImmutable_AdoptSharedModules`
 ///
 /// # Safety
@@ -158,10 +155,32 @@ unsafe extern "C" fn adopt(_: Object, _: Object) -> Object {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_AdoptSharedModules() -> c_int {
     // SAFETY: the caller's.
-    if unsafe { shared_module::adopt() }.is_ok() { 0 } else { -1 }
+    if unsafe { _PyImmutable_InitTypes() == 0 && shared_module::adopt().is_ok() } { 0 } else { -1 }
 }
 
 unsafe extern "C" fn own(_: Object, op: Object) -> Object {
     // SAFETY: METH_O.
     unsafe { if module::is_module(op) { module::own(op).unwrap_or(ptr::null_mut()) } else { ffi::Py_NewRef(op) } }
+}
+
+unsafe extern "C" fn own_function(_: Object, op: Object) -> Object {
+    // SAFETY: METH_O.
+    unsafe {
+        if header::type_of(op) == &raw mut ffi::PyFunction_Type && header::flags(op) & FROZEN != 0 {
+            view::own(op).unwrap_or(ptr::null_mut())
+        } else {
+            ffi::Py_NewRef(op)
+        }
+    }
+}
+
+unsafe extern "C" fn own_globals(_: Object, op: Object) -> Object {
+    // SAFETY: METH_O.
+    unsafe {
+        if header::type_of(op) == &raw mut ffi::PyDict_Type && header::flags(op) & FROZEN != 0 {
+            or_null(view::module_globals(op).map(|globals| globals.unwrap_or_else(|| ffi::Py_NewRef(op))))
+        } else {
+            ffi::Py_NewRef(op)
+        }
+    }
 }

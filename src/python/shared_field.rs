@@ -18,22 +18,22 @@ Frozen itself, so that it may stand in frozen objects; its value can be replaced
 all the same. Each method is atomic, from any thread of any interpreter. Raises
 TypeError for a value that is mutable.";
 
-const GET_DOC: &CStr = c"get()
+const GET_DOC: &CStr = c"get($self, /)
 --
 
 Return the value.";
 
-const SET_DOC: &CStr = c"set(value, /)
+const SET_DOC: &CStr = c"set($self, value, /)
 --
 
 Set the value, which must be frozen.";
 
-const SWAP_DOC: &CStr = c"swap(value, /)
+const SWAP_DOC: &CStr = c"swap($self, value, /)
 --
 
 Set the value, which must be frozen, and return the one that it replaces.";
 
-const COMPARE_AND_SWAP_DOC: &CStr = c"compare_and_swap(expected, new, /)
+const COMPARE_AND_SWAP_DOC: &CStr = c"compare_and_swap($self, expected, new, /)
 --
 
 Set the value to new, which must be frozen, if it is expected, by identity as with

@@ -8,8 +8,9 @@
 //! caches comes from a range of the process. What is known to be sound for `datetime.date` in interpreters with a GIL each
 //! is then sound for them.
 //!
-//! CPython numbers such types in the first interpreter and looks their state up by that number in each later one. So
-//! every interpreter makes it ([`_PyImmutable_InitTypes`]) while it starts, before it can be handed an instance.
+//! CPython numbers such types in the first interpreter and looks their state up by that number in each later one. So the
+//! first one makes it ([`_PyImmutable_InitTypes`]) before there is a second, and every other before it is handed an
+//! instance: by an import of `_immutable`, an object that is passed, or a module that is shared.
 //!
 //! An instance is a trivial component that refers to no Python object as far as CPython's collector knows: what is in a
 //! channel, or in a field, changes all the time, and such a reference may lead back to the instance. A cycle that runs
@@ -145,14 +146,17 @@ unsafe fn ready_frozen_types() -> Result<(), Raised> {
 
 /// Makes the types ready in the running interpreter, unless they are. Returns 0, or -1 with a Python exception.
 ///
-/// Called by each interpreter while it starts.
-///
 /// # Safety
-/// The caller holds the GIL. The first call of the process returns before the second begins.
+/// The caller holds the GIL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_InitTypes() -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: the caller's. The main interpreter is the first, and makes them ready before there is another.
     unsafe {
+        let of_main = ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main();
+        if !of_main && !header::has_feature(channel::sender_type(), ffi::Py_TPFLAGS_READY) {
+            ffi::PyErr_NoMemory(); // for want of which that failed
+            return -1;
+        }
         let ready = types().into_iter().all(|ty| ffi::imm_init_static_type(ty) == 0) && ready_frozen_types().is_ok();
         if ready { 0 } else { -1 }
     }

@@ -9,12 +9,11 @@ use pyo3::ffi as py;
 use super::module::method;
 use crate::freeze::run;
 use crate::lifetime::{count, site};
+use crate::object::answer::none;
 use crate::object::fault;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object, Type};
+use crate::object::header::{self, FROZEN, Object};
 use crate::object::raise::Raised;
-use crate::policy::{self, Treatment};
-use crate::share::{c_type, interpreter};
 
 const FAIL_ALLOCATIONS_DOC: &CStr = c"_fail_allocations(start, stop=0, /)
 --
@@ -49,27 +48,16 @@ That is to read and write the header of every object once, in the order in which
 a freeze enters them. Raises ValueError if freeze(obj) would be refused; changes
 nothing.";
 
-const POLICY_OF_TYPE_DOC: &CStr = c"_policy_of_type(type, /)
---
-
-For tests: how a freeze treats the instances of type.
-
-Returns (policy, reason, made_in_c, one_for_all). The policy is 'frozen', 'proxy',
-'explicit' or 'refused'; the reason is that of a refusal, else None; made_in_c
-tells whether C code made the type, and one_for_all whether all interpreters
-share it.";
-
 const TRACED_OBJECTS_DOC: &CStr = c"_traced_objects()
 --
 
 For tests: return how many objects -X immutable_trace remembers the place of.";
 
 /// The functions, for the method table of the module.
-pub const METHODS: [py::PyMethodDef; 5] = [
+pub const METHODS: [py::PyMethodDef; 4] = [
     method(c"_fail_allocations", fail_allocations as *const c_void, py::METH_FASTCALL, FAIL_ALLOCATIONS_DOC),
     method(c"_set_reference_count", set_reference_count as *const c_void, py::METH_FASTCALL, SET_REFERENCE_COUNT_DOC),
     method(c"_header_walk_seconds", header_walk_seconds as *const c_void, py::METH_O, HEADER_WALK_SECONDS_DOC),
-    method(c"_policy_of_type", policy_of_type as *const c_void, py::METH_O, POLICY_OF_TYPE_DOC),
     method(c"_traced_objects", traced_objects as *const c_void, py::METH_NOARGS, TRACED_OBJECTS_DOC),
 ];
 
@@ -125,9 +113,7 @@ unsafe extern "C" fn set_reference_count(_: Object, args: *const Object, n: isiz
         // Relaxed: whoever lets threads race with this gets the wrong count anyway. A member is live before, since the
         // caller holds it, and after.
         header::count_word(*args).swap(count::encode(references), Ordering::Relaxed);
-        let none = &raw mut ffi::_Py_NoneStruct;
-        ffi::Py_IncRef(none);
-        none
+        none()
     }
 }
 
@@ -143,47 +129,4 @@ unsafe extern "C" fn header_walk_seconds(_: Object, root: Object) -> Object {
         },
         Err(Raised) => ptr::null_mut(),
     }
-}
-
-unsafe extern "C" fn policy_of_type(_: Object, ty: Object) -> Object {
-    // SAFETY: METH_O.
-    unsafe {
-        if !header::has_feature(header::type_of(ty), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
-            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"_policy_of_type() takes a type".as_ptr());
-            return ptr::null_mut();
-        }
-        let ty: Type = ty.cast();
-        c_type::settle();
-        let Some(state) = interpreter::current() else {
-            return ptr::null_mut();
-        };
-        let decision = policy::for_instances(&state.registry, &state.names, ty);
-        let (name, reason) = match decision.treatment {
-            Treatment::Refused(refusal) => ("refused", Some(refusal.reason())),
-            _ if decision.explicit => ("explicit", None),
-            Treatment::Leaf | Treatment::Container | Treatment::Function => ("frozen", None),
-            Treatment::Proxy => ("proxy", None),
-        };
-        let is_static = !header::has_feature(ty, ffi::Py_TPFLAGS_HEAPTYPE);
-        let parts = [
-            text(name),
-            reason.map_or_else(|| ffi::Py_NewRef(&raw mut ffi::_Py_NoneStruct), |reason| text(reason)),
-            ffi::PyBool_FromLong((!header::is_python_class(ty)).into()),
-            ffi::PyBool_FromLong((is_static || c_type::is_shared(ty)).into()),
-        ];
-        let result = if parts.iter().any(|part| part.is_null()) {
-            ptr::null_mut()
-        } else {
-            ffi::PyTuple_Pack(4, parts[0], parts[1], parts[2], parts[3])
-        };
-        for part in parts.into_iter().filter(|part| !part.is_null()) {
-            ffi::Py_DecRef(part);
-        }
-        result
-    }
-}
-
-unsafe fn text(text: &str) -> Object {
-    // SAFETY: a GIL is held.
-    unsafe { ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len().cast_signed()) }
 }

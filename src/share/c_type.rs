@@ -21,7 +21,7 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use super::{has_begun, interpreter, module};
+use super::{interpreter, is_sharing, module};
 use crate::freeze::run;
 use crate::lifetime::count;
 use crate::object::ffi;
@@ -226,7 +226,7 @@ pub unsafe fn offer(ty: Type) -> Object {
             ffi::PyErr_Clear();
             return ty.cast();
         }
-        if has_begun() {
+        if is_sharing() {
             settle();
             // Another interpreter may have been quicker.
             let module = (*ty.cast::<ffi::PyHeapTypeObject>()).ht_module;

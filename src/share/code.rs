@@ -4,7 +4,6 @@
 //! frozen function, and code nested in it, is never run: each interpreter runs a copy of its own.
 
 use std::collections::HashMap;
-use std::ptr;
 
 use super::interpreter;
 use crate::object::ffi;
@@ -183,9 +182,4 @@ unsafe fn copy_tuple(tuple: Object) -> Result<Object, Raised> {
         }
         Ok(copied)
     }
-}
-
-/// The null pointer of C, for an exception that is set.
-pub fn or_null(result: Result<Object, Raised>) -> Object {
-    result.unwrap_or(ptr::null_mut())
 }

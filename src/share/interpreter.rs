@@ -13,6 +13,7 @@ use super::c_type::Extensions;
 use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
+use super::exception::Exceptions;
 use super::local::Locals;
 use super::module::{Modules, Proxies};
 use super::part::Parts;
@@ -58,14 +59,8 @@ pub struct Interpreter {
     pub locals: Locals,
     /// The package `immutable` was imported, and not only `_immutable`, which the library imports too.
     pub uses_runtime: bool,
-    /// `immutable.MutationError`, owned; null until the module is initialised.
-    pub mutation_error: Object,
-    /// `immutable.NotFreezableError`, owned; null until the module is initialised.
-    pub not_freezable_error: Object,
-    /// `immutable.ChannelClosed`, owned; null until the module is initialised.
-    pub channel_closed: Object,
-    /// `immutable.ForeignExtensionWarning`, owned; null until the module is initialised.
-    pub foreign_extension_warning: Object,
+    /// Exception classes.
+    pub exceptions: Exceptions,
 }
 
 impl Interpreter {
@@ -224,10 +219,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             sentinels: Sentinels::default(),
             locals: Locals::default(),
             uses_runtime: false,
-            mutation_error: ptr::null_mut(),
-            not_freezable_error: ptr::null_mut(),
-            channel_closed: ptr::null_mut(),
-            foreign_extension_warning: ptr::null_mut(),
+            exceptions: Exceptions::NONE,
         };
         let Ok(state) = memory::boxed(state) else {
             names.clear();
@@ -272,10 +264,7 @@ unsafe extern "C" fn release(capsule: Object) {
         if ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() {
             super::end_sharing();
         }
-        ffi::Py_DecRef(state.mutation_error);
-        ffi::Py_DecRef(state.not_freezable_error);
-        ffi::Py_DecRef(state.channel_closed);
-        ffi::Py_DecRef(state.foreign_extension_warning);
+        state.exceptions.clear();
         weak::end_interpreter(ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()));
     }
 }

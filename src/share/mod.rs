@@ -12,6 +12,8 @@ pub mod channel;
 pub mod class;
 #[cfg(feature = "cpython")]
 pub mod code;
+#[cfg(feature = "cpython")]
+pub mod exception;
 pub mod field;
 #[cfg(feature = "cpython")]
 pub mod interpreter;
@@ -61,8 +63,10 @@ pub unsafe fn begin_sharing() {
     }
 }
 
+/// Whether [`begin_sharing`] was called.
 #[cfg(feature = "cpython")]
-fn has_begun() -> bool {
+pub fn is_sharing() -> bool {
+    // Relaxed: it is called before other interpreters are made.
     SHARING.load(Ordering::Relaxed)
 }
 

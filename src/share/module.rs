@@ -289,12 +289,47 @@ unsafe fn local_name(module: Object) -> Result<Object, Raised> {
             );
             return Err(Raised);
         }
+        copy_name(name)
+    }
+}
+
+/// A new string of the running interpreter.
+unsafe fn copy_name(name: Object) -> Result<Object, Raised> {
+    // SAFETY: as `own`; `name` is a string.
+    unsafe {
         let mut length = 0;
         let text = ffi::PyUnicode_AsUTF8AndSize(name, &raw mut length);
         if text.is_null() {
             return Err(Raised);
         }
         raise::unless_null(ffi::PyUnicode_FromStringAndSize(text, length))
+    }
+}
+
+/// A new reference to what `sys.modules` holds under a name here, importing it if need be; null if nothing could be
+/// imported.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// A GIL is held; `name` is a string, which may be of another interpreter. Python code may run (imports).
+pub unsafe fn named(name: Object) -> Result<Object, Raised> {
+    // SAFETY: the caller's.
+    unsafe {
+        let name = copy_name(name)?;
+        let mut found = ffi::PyImport_GetModule(name);
+        if found.is_null() && ffi::PyErr_Occurred().is_null() {
+            let imported = ffi::PyImport_Import(name); // the module that a dotted name begins with
+            if !imported.is_null() {
+                ffi::Py_DecRef(imported);
+                found = ffi::PyImport_GetModule(name);
+            } else if ffi::PyErr_ExceptionMatches(ffi::PyExc_ImportError) != 0 {
+                ffi::PyErr_Clear();
+            }
+        }
+        ffi::Py_DecRef(name);
+        if found.is_null() && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(found) }
     }
 }
 

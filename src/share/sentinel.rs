@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{has_begun, interpreter, module};
+use super::{interpreter, is_sharing, module};
 use crate::freeze::run;
 use crate::lifetime::count;
 use crate::object::ffi;
@@ -82,7 +82,7 @@ unsafe fn share_those_of(module_name: Object, namespace: Object) {
 pub unsafe fn made(op: Object) -> Object {
     // SAFETY: the caller's. Without memory, the sentinel stays with its interpreter.
     unsafe {
-        if !has_begun() || ffi::imm_allocator_is_shared() == 0 || !is_in_body_of_module() {
+        if !is_sharing() || ffi::imm_allocator_is_shared() == 0 || !is_in_body_of_module() {
             return op;
         }
         let Some(names) = Names::of(op) else { return op };

@@ -17,6 +17,7 @@ use std::ptr;
 use super::{cfunction, code, interpreter, module};
 use crate::freeze::detach::{self, Load};
 use crate::object::address::AddressMap;
+use crate::object::answer::or_null;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
 use crate::object::raise::{self, Raised};
@@ -108,7 +109,7 @@ pub unsafe extern "C" fn call(function: Object, args: *const Object, nargsf: usi
     // SAFETY: the view is kept alive across the call by our own reference,
     // since the table may drop it meanwhile.
     unsafe {
-        let Some(view) = view_of(function) else {
+        let Some(view) = own(function) else {
             return ptr::null_mut();
         };
         let result = ffi::_PyFunction_Vectorcall(view, args, nargsf, kwnames);
@@ -134,7 +135,10 @@ pub unsafe fn find(function: Object, interpreter: i64) -> Object {
 
 /// A new reference to the running interpreter's view of a frozen function, or
 /// `None` with a Python exception.
-unsafe fn view_of(function: Object) -> Option<Object> {
+///
+/// # Safety
+/// The caller holds a GIL; `function` is a frozen function. Python code may run.
+pub unsafe fn own(function: Object) -> Option<Object> {
     // SAFETY: a GIL is held.
     unsafe {
         let namespace = (*function.cast::<ffi::PyFunctionObject>()).func_globals;
@@ -160,7 +164,7 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
         let frozen = &*function.cast::<ffi::PyFunctionObject>();
         let globals = local_globals(frozen)?;
         // A copy for this view alone: another function may have the same code and other globals.
-        let code = code::or_null(code::copy(frozen.func_code));
+        let code = or_null(code::copy(frozen.func_code));
         let view = if code.is_null() {
             ptr::null_mut()
         } else {
@@ -202,25 +206,44 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
     }
 }
 
+/// A new reference to the namespace of the running interpreter's module that `captured`, the globals of a frozen function,
+/// are of; `None` if there is no such module, nor can it be imported.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// A GIL is held; `captured` is a dict. Python code may run.
+pub unsafe fn module_globals(captured: Object) -> Result<Option<Object>, Raised> {
+    // SAFETY: the caller's; the name is borrowed from a dict that never changes.
+    unsafe {
+        let name = ffi::PyDict_GetItemWithError(captured, ffi::imm_name_name);
+        if name.is_null() || !header::has_feature(header::type_of(name), ffi::Py_TPFLAGS_UNICODE_SUBCLASS) {
+            return if ffi::PyErr_Occurred().is_null() { Ok(None) } else { Err(Raised) };
+        }
+        let module = module::named(name)?;
+        if module.is_null() || !module::is_module(module) {
+            ffi::Py_DecRef(module);
+            return Ok(None);
+        }
+        let globals = ffi::PyModule_GetDict(module);
+        if !globals.is_null() {
+            ffi::Py_IncRef(globals);
+        }
+        ffi::Py_DecRef(module);
+        raise::unless_null(globals).map(Some)
+    }
+}
+
 /// The globals that the view runs with: new reference to a dict that refuses
 /// writes. An annotation function runs in its module's own globals.
 unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
     // SAFETY: a GIL is held; borrowed references are used at once.
     unsafe {
-        if detach::is_annotation_code(frozen.func_code) {
-            let name = ffi::PyDict_GetItemWithError(frozen.func_globals, ffi::imm_name_name);
-            if !name.is_null() {
-                let module = ffi::PyImport_GetModule(name);
-                if !module.is_null() {
-                    let globals = ffi::PyModule_GetDict(module);
-                    ffi::Py_IncRef(globals);
-                    ffi::Py_DecRef(module);
-                    return (!globals.is_null()).then_some(globals);
-                }
-                if !ffi::PyErr_Occurred().is_null() {
-                    return None;
-                }
-            }
+        if detach::is_annotation_code(frozen.func_code)
+            && let Some(globals) = module_globals(frozen.func_globals).ok()?
+        {
+            return Some(globals);
         }
         let globals = ffi::PyDict_Copy(frozen.func_globals);
         if globals.is_null() {

@@ -1,6 +1,6 @@
 """How fast the runtime is, beside what a program would do without it.
 
-    python -m immutable.bench [--list] [--quick] [--stock PYTHON] [--output FOLDER] [BENCHMARK...]
+    python -m immutable bench [--list] [--quick] [--stock PYTHON] [--output FOLDER] [BENCHMARK...]
 
 Times on a machine that does other things as well mean little, so every number
 here is a ratio of two things that took turns in one run: the median over the

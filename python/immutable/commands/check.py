@@ -79,7 +79,7 @@ def types_of(package):
         for value in tuple(vars(module).values())
         if isinstance(value, type) and is_of(value, package)
     }
-    verdicts = [Verdict(f"{of.__module__}.{of.__qualname__}", *_treatment(of)) for of in types]
+    verdicts = [Verdict(f"{of.__module__}.{of.__qualname__}", *_treatment(of)[:2]) for of in types]
     return sorted(verdicts)
 
 

@@ -256,13 +256,15 @@ PyAPI_FUNC(PyObject *) _PyImmutable_OwnModule(PyObject *m);
 PyAPI_FUNC(int) _PyImmutable_IsForeign(PyObject *m);
 
 /* How many modules are shared (share_module): not zero only if an import must
- * ask. Adopt puts those that were shared since the last call into sys.modules,
+ * ask. SharedModule gives the one of that name, or None; NULL with an exception.
+ * Adopt puts those that were shared since the last call into sys.modules,
  * where an older module of the same name is: 0, or -1 with an exception. */
 PyAPI_DATA(int) _PyImmutable_SharedModules;
+PyAPI_FUNC(PyObject *) _PyImmutable_SharedModule(PyObject *name);
 PyAPI_FUNC(int) _PyImmutable_AdoptSharedModules(void);
 
-/* Make the static types of the runtime ready in the running interpreter, while
- * it starts: 0, or -1 with an exception. */
+/* Make the static types of the runtime ready in the running interpreter, unless
+ * they are: 0, or -1 with an exception. */
 PyAPI_FUNC(int) _PyImmutable_InitTypes(void);
 
 /* ---- Private: sharing between interpreters ------------------------------ */
