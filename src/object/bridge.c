@@ -27,6 +27,18 @@ imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *))
 }
 
 int
+imm_number_interpreters_from(int64_t number)
+{
+    HEAD_LOCK(&_PyRuntime);
+    int unused = number >= _PyRuntime.interpreters.next_id;
+    if (unused) {
+        _PyRuntime.interpreters.next_id = number;
+    }
+    HEAD_UNLOCK(&_PyRuntime);
+    return unused;
+}
+
+int
 imm_init_static_type(PyTypeObject *type)
 {
     PyInterpreterState *interp = PyInterpreterState_Get();
