@@ -175,6 +175,8 @@ def _run_once(run, totals, baseline, progress):
     took = time.monotonic() - started
     sys.setswitchinterval(interval)
     run.check(threading.active_count() == threads, "threads are left over", threading.enumerate())
+    for key, count in run.left.items():
+        baseline[key] += count
     after = settled(baseline)
     run.check(after == baseline, "frozen objects are left over, or too many are gone", baseline, after)
     if not gc.get_freeze_count():
