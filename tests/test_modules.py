@@ -15,6 +15,7 @@ from concurrent import interpreters
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from graphs import frozen_now
 
 import immutable
 from immutable import ImmutableModule, MutationError, NotFreezableError, freeze, is_frozen
@@ -194,6 +195,39 @@ def test_a_frozen_module_is_reclaimed():
     del made
     assert watch() is None
     assert value() is None
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_the_name_of_a_frozen_module_goes_with_it(reached):
+    before = frozen_now()
+    for number in range(5):
+        name = f"named_made_by_test_{number}"
+        made = types.ModuleType(name)
+        freeze([made, name] if reached else [made])
+        assert is_frozen(name)
+        assert sys.getrefcount(name) < 10
+        del name
+        assert made.__name__ == f"named_made_by_test_{number}"
+        del made
+    assert frozen_now() == before
+
+
+def test_names_of_modules_go_with_the_interpreter_that_froze_them(elsewhere):
+    source = """
+        import importlib
+        from immutable import freeze
+        held = freeze({name: importlib.import_module(name) for name in ("_csv", "json", "_struct")})
+    """
+
+    def left():
+        other = elsewhere()
+        other.run(source)
+        other.close()
+        gc.collect()
+        return frozen_now()
+
+    left()  # types of C modules that are shared for good
+    assert left() == left()
 
 
 def test_specialised_code_goes_on_with_a_module_that_was_frozen(module):

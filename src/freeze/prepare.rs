@@ -10,7 +10,7 @@ use super::detach::Detached;
 use super::graph::Stop;
 use super::parts::PreparedParts;
 use super::weak::WeakReferences;
-use crate::lifetime::count;
+use crate::lifetime::{count, release};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -628,9 +628,9 @@ struct ModuleProxy {
     before: Object,
 }
 
-/// Keeps the name of a module that becomes a proxy for ever: other interpreters read it, also after the end of the one that
-/// made it, which would release it with its interned strings.
-unsafe fn keep_name(name: Object) {
+/// Freezes the name of a module that becomes a proxy: other interpreters read it, also after the end of the one that made
+/// it.
+unsafe fn freeze_name(name: Object) {
     // SAFETY: null, or alive; a mutable string belongs to the running interpreter.
     unsafe {
         if name.is_null() || header::type_of(name) != &raw mut ffi::PyUnicode_Type {
@@ -640,10 +640,9 @@ unsafe fn keep_name(name: Object) {
             string::keep_immortal(name);
         } else {
             string::settle(name);
+            header::set_refcnt(name, count::encode(header::refcnt(name) as usize));
             header::set_flags(name, header::flags(name) | FROZEN);
-        }
-        if header::flags(name) & header::STATIC == 0 {
-            header::set_refcnt(name, count::IMMORTAL);
+            release::note_frozen(1);
         }
     }
 }
@@ -664,7 +663,7 @@ impl ModuleProxy {
                 ffi::Py_DecRef(std::mem::replace(&mut fields.md_dict, std::ptr::null_mut()));
             }
             (*self.module).ob_type = module_type::module_type();
-            keep_name((*self.module.cast::<ffi::PyModuleObject>()).md_name);
+            freeze_name((*self.module.cast::<ffi::PyModuleObject>()).md_name);
         }
     }
 
