@@ -29,10 +29,25 @@ class Holder:
         self.__dict__.update(parts)
 
 
+def reader_of(module):
+    """A function with a module in a cell."""
+
+    def read():
+        def marks():
+            yield module.stress_mark
+
+        return next(marks()), module
+
+    return read
+
+
 def use(run, proxies, functions, rounds):
     """Worker: reaches its own modules through proxies, writes to them, and lets go of what it has of them."""
     # The same for every worker of one interpreter, which may have left it behind.
     mark = f"of interpreter {interpreters.get_current().id}"
+    # Before there are threads: the names in a module are compared below.
+    for name in PROXIED:
+        getattr(proxies, name.replace(".", "_")).stress_mark = mark
 
     def work(rng):
         for _ in range(rounds):
@@ -47,7 +62,9 @@ def use(run, proxies, functions, rounds):
                     proxy.stress_mark = mark
                     run.check(own.stress_mark == mark, "written attribute", name)
                 case 1:
-                    run.check(getattr(own, "stress_mark", mark) == mark, "attribute of another interpreter", name)
+                    found, module = proxies.readers[name]()
+                    run.check(found == own.stress_mark == mark, "attribute of another interpreter", name, found)
+                    run.check(vars(module) is vars(own), "module in a cell", name)
                 case 2:
                     run.check(weakref.ref(proxy)() is proxy, "weak reference", name)
                 case 3:
@@ -69,7 +86,9 @@ def use(run, proxies, functions, rounds):
 
 def make_proxies(run):
     """Worker: modules of this interpreter, and functions of C modules, with what these return."""
-    proxies = Holder(**{name.replace(".", "_"): importlib.import_module(name) for name in PROXIED})
+    modules = {name: importlib.import_module(name) for name in PROXIED}
+    proxies = Holder(**{name.replace(".", "_"): module for name, module in modules.items()})
+    proxies.readers = {name: reader_of(module) for name, module in modules.items()}
     functions = [(math.sqrt, 16.0, 4.0), (math.factorial, 5, 120), (_csv.field_size_limit, 131072, 131072)]
     return freeze((proxies, functions))
 
