@@ -24,6 +24,7 @@ import weakref
 from concurrent import interpreters
 
 import pytest
+from graphs import frozen_now
 
 from immutable import MutationError, NotFreezableError, _stats, freeze, is_frozen
 
@@ -578,6 +579,31 @@ def test_a_failed_freeze_leaves_the_cache_as_it_was():
     del numbers.resource
     freeze(numbers)
     assert [numbers(n) is kept[n] for n in range(4)] == [True] * 4
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_frozen_cache_goes_with_the_interpreter_that_made_it(times):
+    # Its C module holds types which hold the module.
+    source = """
+        import functools
+        from immutable import freeze
+        class Stack[T]:
+            @functools.lru_cache
+            def top(self) -> T: ...
+        Stack().top()
+        freeze(Stack, functools.lru_cache(len))
+    """
+
+    def left():
+        for _ in range(times):
+            interpreter = interpreters.create()
+            interpreter.exec(textwrap.dedent(source))
+            interpreter.close()
+        gc.collect()
+        return frozen_now()
+
+    left()  # types of C modules that are shared for good
+    assert left() == left()
 
 
 def test_a_cached_property_of_a_frozen_instance_is_computed_for_each_reader():

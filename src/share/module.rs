@@ -71,27 +71,28 @@ impl Proxies {
     }
 
     /// Cuts every object off from the interpreter, which is about to end: whoever else holds it may release it, and no
-    /// collector knows it any more. Clears it too, unless the interpreter still `needs` it.
+    /// collector knows it any more. So it is cleared too, since a cycle through it would stay for ever; last what the
+    /// interpreter still `needs` to release the others.
     ///
     /// # Safety
     /// The caller holds the GIL of the interpreter. Python code may run.
     pub unsafe fn orphan(&mut self, needs: impl Fn(Object) -> bool) {
-        for op in std::mem::take(&mut self.objects) {
-            // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
-            unsafe {
-                let is_held_elsewhere =
-                    count::count_of(header::count_word(op).load(Ordering::Relaxed)).is_some_and(|held| held > 1);
-                if is_held_elsewhere && header::has_gc_head(op) {
-                    if !needs(op)
-                        && let Some(clear) = (*header::type_of(op)).tp_clear
-                    {
-                        clear(op);
+        for last in [false, true] {
+            for op in self.objects.extract_if(|op| needs(*op) == last) {
+                // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
+                unsafe {
+                    let is_held_elsewhere =
+                        count::count_of(header::count_word(op).load(Ordering::Relaxed)).is_some_and(|held| held > 1);
+                    if is_held_elsewhere && header::has_gc_head(op) {
+                        if let Some(clear) = (*header::type_of(op)).tp_clear {
+                            clear(op);
+                        }
+                        if ffi::PyObject_GC_IsTracked(op) != 0 {
+                            ffi::PyObject_GC_UnTrack(op.cast());
+                        }
                     }
-                    if ffi::PyObject_GC_IsTracked(op) != 0 {
-                        ffi::PyObject_GC_UnTrack(op.cast());
-                    }
+                    ffi::Py_DecRef(op);
                 }
-                ffi::Py_DecRef(op);
             }
         }
     }
