@@ -21,6 +21,12 @@ imm_gc_heap_size(void)
 }
 
 int
+imm_has_modules(void)
+{
+    return PyInterpreterState_Get()->imports.modules != NULL;
+}
+
+int
 imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *))
 {
     return _PyEval_AddPendingCall(interp, function, NULL, 0) == _Py_ADD_PENDING_SUCCESS;

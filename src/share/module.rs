@@ -16,6 +16,7 @@
 //! (`_PyModule_IsOwn`). A module whose class is written in Python keeps it in a *twin*, an ordinary module object that
 //! shares the namespace.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -76,14 +77,13 @@ impl Proxies {
     ///
     /// # Safety
     /// The caller holds the GIL of the interpreter. Python code may run.
-    pub unsafe fn orphan(&mut self, needs: impl Fn(Object) -> bool) {
+    pub unsafe fn orphan(&self, needs: impl Fn(Object) -> bool) {
         for last in [false, true] {
-            for op in self.objects.extract_if(|op| needs(*op) == last) {
+            for &op in self.objects.iter().filter(|op| needs(**op) == last) {
                 // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
                 unsafe {
-                    let is_held_elsewhere =
-                        count::count_of(header::count_word(op).load(Ordering::Relaxed)).is_some_and(|held| held > 1);
-                    if is_held_elsewhere && header::has_gc_head(op) {
+                    let held = count::count_of(header::count_word(op).load(Ordering::Relaxed));
+                    if held.is_some_and(|held| held > 1) && header::has_gc_head(op) {
                         if let Some(clear) = (*header::type_of(op)).tp_clear {
                             clear(op);
                         }
@@ -91,10 +91,49 @@ impl Proxies {
                             ffi::PyObject_GC_UnTrack(op.cast());
                         }
                     }
-                    ffi::Py_DecRef(op);
                 }
             }
         }
+        for &op in &self.objects {
+            // SAFETY: owned.
+            unsafe { ffi::Py_DecRef(op) };
+        }
+    }
+
+    /// Notes that the running interpreter, whose proxies these are, ends while `act` runs: they stay its own.
+    ///
+    /// # Safety
+    /// The caller holds the GIL of the interpreter.
+    pub unsafe fn while_ending(&self, act: impl FnOnce(&Self)) {
+        // SAFETY: the caller's.
+        let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+        let outer = ENDING.replace(Ending { interpreter, proxies: self });
+        act(self);
+        ENDING.set(outer);
+    }
+}
+
+/// An interpreter that ends in this thread.
+#[derive(Clone, Copy)]
+struct Ending {
+    interpreter: i64,
+    proxies: *const Proxies,
+}
+
+thread_local! {
+    static ENDING: Cell<Ending> = const { Cell::new(Ending { interpreter: -1, proxies: ptr::null() }) };
+}
+
+/// True if `op`, whose owner has a number too high for the mark, is a proxy of the running interpreter, which has such a
+/// number too. So it is no main one, and keeps a list.
+unsafe fn is_listed(op: Object) -> bool {
+    // SAFETY: a GIL is held; `while_ending` has the proxies for as long as it shows them.
+    unsafe {
+        let ending = ENDING.get();
+        if ending.interpreter == ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) {
+            return (*ending.proxies).objects.contains(&op);
+        }
+        interpreter::existing().is_some_and(|state| state.proxies.objects.contains(&op))
     }
 }
 
@@ -244,8 +283,7 @@ pub unsafe fn is_foreign(op: Object) -> bool {
             return false;
         }
         match (header::owner(op), owner_mark()) {
-            // Both numbers are too high for the mark. Such an interpreter keeps a list, being no main one.
-            (0, 0) => interpreter::existing().is_none_or(|state| !state.proxies.objects.contains(&op)),
+            (0, 0) => !is_listed(op),
             (owner, running) => owner != running,
         }
     }
@@ -266,6 +304,10 @@ pub unsafe fn own(module: Object) -> Result<Object, Raised> {
         if !is_foreign(module) {
             ffi::Py_IncRef(module);
             return Ok(module);
+        }
+        if ffi::imm_has_modules() == 0 {
+            ffi::PyErr_SetString(ffi::PyExc_ImportError, c"the interpreter is shutting down".as_ptr());
+            return Err(Raised);
         }
         let name = local_name(module)?;
         let found = find_or_import(name);
