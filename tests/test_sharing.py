@@ -313,6 +313,34 @@ def test_generators_and_coroutines_of_frozen_functions_run_in_any_interpreter(ot
     other.exec("assert factorial(5) == 120")
 
 
+# ---- What interpreters know of objects by address ---------------------------------
+
+@pytest.mark.parametrize("kind", [dict, type("Derived", (dict,), {})])
+def test_a_watcher_is_not_told_of_the_end_of_a_dict_that_another_interpreter_watched(kind, other):
+    import _testcapi
+
+    watcher = _testcapi.add_dict_watcher(0)
+    try:
+        watched = kind(a=[1])
+        holder = Node(watched)
+        _testcapi.watch_dict(watcher, watched)
+        freeze(holder)
+        other.prepare_main(holder=holder)
+        other.exec(f"import _testcapi; assert _testcapi.add_dict_watcher(0) == {watcher}")
+        watch = weakref.ref(holder)
+        del watched, holder
+        assert watch() is not None
+        other.exec("del holder")
+        assert watch() is None
+        other.exec(f"""if True:
+            assert _testcapi.get_dict_watcher_events() == [], _testcapi.get_dict_watcher_events()
+            _testcapi.clear_dict_watcher({watcher})
+        """)
+        assert _testcapi.get_dict_watcher_events() == []
+    finally:
+        _testcapi.clear_dict_watcher(watcher)
+
+
 # ---- What would be unsafe -------------------------------------------------------
 
 
