@@ -315,6 +315,7 @@ def test_generators_and_coroutines_of_frozen_functions_run_in_any_interpreter(ot
 
 # ---- What interpreters know of objects by address ---------------------------------
 
+
 @pytest.mark.parametrize("kind", [dict, type("Derived", (dict,), {})])
 def test_a_watcher_is_not_told_of_the_end_of_a_dict_that_another_interpreter_watched(kind, other):
     import _testcapi

@@ -159,7 +159,7 @@ _names = (f"shared_by_stress_{number}" for number in itertools.count())
 
 @contextlib.contextmanager
 def module_to_share():
-    """A folder with a new module, compiled: who compiles it by itself has one string less. Yields its name and place."""
+    """A folder with a new module, compiled: who compiles it has one string less. Yields its name and place."""
     name = next(_names)
     with tempfile.TemporaryDirectory() as place:
         path = os.path.join(place, f"{name}.py")
@@ -191,7 +191,7 @@ def left_by_sharing(run):
 
 
 def share_and_use(run, name, place):
-    """Worker: imports a module that every interpreter shares meanwhile: one is first, and in the end all have the same."""
+    """Worker: imports a module that every interpreter shares meanwhile: one is first, in the end all have the same."""
     if place not in sys.path:
         sys.path.insert(0, place)
     sharing = run.random.randrange(20)
