@@ -139,27 +139,29 @@ def test_a_full_channel_holds_its_senders_back(threads):
     assert [each.result(LONG) for each in sending] == [None] * 8
 
 
-def test_an_interrupt_ends_a_wait_and_takes_no_message(threads):
+def test_an_interrupt_ends_a_wait_and_takes_no_message():
     sender, receiver = channel(1)
+    full, full_receiver = channel(1)
+    full.send(1)
     waits = [
         receiver.recv,
         lambda: receiver.recv(timeout=LONG),
         lambda: next(receiver),
         lambda: select(receiver, channel()[1]),
-        lambda: (sender.send(1), sender.send(2)),
+        lambda: full.send(2),
     ]
     for wait in waits:
         timer = threading.Timer(0.05, _thread.interrupt_main, (signal.SIGINT,))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it may come before the wait on a busy machine
+            timer.start()
             wait()
         timer.join()
-    assert receiver.recv() == 1
+    assert full_receiver.qsize() == 1
     sender.send(3)
     assert receiver.recv() == 3
 
 
-def test_a_signal_handler_that_returns_lets_the_wait_go_on(threads):
+def test_a_signal_handler_that_returns_lets_the_wait_go_on():
     sender, receiver = channel()
     seen = []
     before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
