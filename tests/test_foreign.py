@@ -4,10 +4,12 @@ Each test runs in a process of its own, since what it does cannot be undone.
 """
 
 import os
+import shutil
 import textwrap
+from pathlib import Path
 
 import pytest
-from _immutable import _reason_not_to_count
+from _immutable import _fail_allocations, _reason_not_to_count
 from extensions import FOREIGN, STOCK_HEADERS, compiled, tally
 
 
@@ -172,6 +174,56 @@ def test_a_file_that_is_no_module_is_foreign(tmp_path):
     for size in (0, 1, 16, 63, 64, 100, 1000, len(whole) // 2, len(whole) - 1):
         cut.write_bytes(whole[:size])
         assert _reason_not_to_count(cut) is not None
+
+
+LONG_NAMES = "/".join("x" * 200 for _ in range(3))
+"""More than fits into what is put on the stack for a path."""
+
+
+@pytest.mark.parametrize("options", [(), ("-X", "immutable_foreign=pin"), ("-X", "immutable_foreign=error")])
+def test_an_import_for_which_there_is_no_memory_raises_and_can_be_tried_again(run_foreign, options, tmp_path):
+    folder = tmp_path / LONG_NAMES
+    folder.mkdir(parents=True)
+    path = shutil.copy(foreign_file(), folder)
+    refused = any("error" in option for option in options)
+    run_foreign(
+        f"""
+        from _immutable import _fail_allocations
+        from immutable import foreign_extensions
+        failures, last, refused = 0, None, False
+        for number in range(1, 1000):
+            _fail_allocations(number, number % 2 * number)
+            try:
+                import uncounted
+            except (MemoryError, ImportError) as error:
+                last = type(error)
+            else:
+                last = None
+            failed = _fail_allocations(0)
+            assert (last is MemoryError) == (failed > 0), (last, failed)
+            if not failed:
+                break
+            assert foreign_extensions() == []
+            failures += 1
+        assert failures > 0
+        assert last is ({"ImportError" if refused else "None"})
+        assert len(foreign_extensions()) == {int(not refused)}
+        """,
+        options=("-W", "ignore", *options),
+        path=Path(path),
+    )
+
+
+def test_looking_at_a_file_takes_no_memory(tmp_path):
+    folder = tmp_path / LONG_NAMES
+    folder.mkdir(parents=True)
+    stable = compiled(FOREIGN / "uncounted.c", of="stock", flags=(STABLE,), suffix=".abi3.so")
+    for path, foreign in [(foreign_file(), True), (tally(), False), (stable, False)]:
+        copied = shutil.copy(path, folder)
+        _fail_allocations(1)
+        reason = _reason_not_to_count(copied)
+        assert _fail_allocations(0) == 0
+        assert (reason is not None) == foreign
 
 
 # ---- Refusal -----------------------------------------------------------------

@@ -15,6 +15,7 @@ import ipaddress
 import logging
 import pathlib
 import pickle
+import textwrap
 import threading
 import types
 import typing
@@ -23,6 +24,7 @@ import weakref
 from concurrent import interpreters
 
 import pytest
+from graphs import frozen_now
 
 from immutable import MutationError, NotFreezableError, _stats, freeze, is_frozen
 
@@ -351,6 +353,65 @@ class Failure(Exception):
         self.note = [message]
 
 
+@dataclasses.dataclass(order=True)
+class Booking:
+    name: str
+    seats: list = dataclasses.field(default_factory=list, compare=False, metadata={"unit": "seat"})
+    rate: int | None = 5
+    limit: typing.ClassVar[int] = 3
+    code: str = dataclasses.field(default="", init=False, doc="filled in later")
+    start: dataclasses.InitVar[int] = 7
+
+    def __post_init__(self, start):
+        self.code = f"{self.name}{start}"
+
+
+def test_dataclasses_are_inspected_copied_and_derived_from_in_every_interpreter(other):
+    source = """
+        import dataclasses
+        from dataclasses import MISSING
+
+        fields = dataclasses.fields(booking)
+        assert [each.name for each in fields] == ["name", "seats", "rate", "code"], fields
+        assert all(isinstance(each, dataclasses.Field) for each in fields)
+        assert [each.default is MISSING for each in fields] == [True, True, False, False]
+        assert [each.default_factory is MISSING for each in fields] == [True, False, True, True]
+        assert fields[1].metadata == {"unit": "seat"} and fields[3].doc == "filled in later"
+        assert dataclasses.is_dataclass(booking)
+        assert dataclasses.asdict(booking) == {"name": "a", "seats": [1], "rate": 5, "code": "a7"}
+        assert dataclasses.astuple(booking) == ("a", [1], 5, "a7")
+        changed = dataclasses.replace(booking, rate=None, start=1)
+        assert (changed.rate, changed.seats, changed.code) == (None, [1], "a1")
+        try:
+            dataclasses.replace(booking, code="b")
+        except TypeError:
+            pass
+        else:
+            raise AssertionError("a field without init was replaced")
+
+        @dataclasses.dataclass(order=True)
+        class Derived(type(booking)):
+            rate: int = 6
+            more: int = 1
+
+        one, two = Derived("b"), Derived("b", [2], more=2, start=8)
+        assert (one.rate, one.seats, one.more, one.code, two.code) == (6, [], 1, "b7", "b8")
+        assert one < two and two.seats == [2] and Derived("c").seats is not one.seats
+        assert dataclasses.asdict(one) == {"name": "b", "seats": [], "rate": 6, "code": "b7", "more": 1}
+        assert dataclasses.replace(two, start=9).more == 2
+        try:
+            Derived()
+        except TypeError as error:
+            assert "name" in str(error)
+        else:
+            raise AssertionError("a field without default was left out")
+    """
+    booking = freeze(Booking("a", [1]))
+    other.prepare_main(booking=booking)
+    other.exec(textwrap.dedent(source))
+    exec(textwrap.dedent(source), {"booking": booking})
+
+
 def test_an_exception_with_a_traceback_refuses_and_says_what_to_do():
     error = None
     try:
@@ -518,6 +579,31 @@ def test_a_failed_freeze_leaves_the_cache_as_it_was():
     del numbers.resource
     freeze(numbers)
     assert [numbers(n) is kept[n] for n in range(4)] == [True] * 4
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_frozen_cache_goes_with_the_interpreter_that_made_it(times):
+    # Its C module holds types which hold the module.
+    source = """
+        import functools
+        from immutable import freeze
+        class Stack[T]:
+            @functools.lru_cache
+            def top(self) -> T: ...
+        Stack().top()
+        freeze(Stack, functools.lru_cache(len))
+    """
+
+    def left():
+        for _ in range(times):
+            interpreter = interpreters.create()
+            interpreter.exec(textwrap.dedent(source))
+            interpreter.close()
+        gc.collect()
+        return frozen_now()
+
+    left()  # types of C modules that are shared for good
+    assert left() == left()
 
 
 def test_a_cached_property_of_a_frozen_instance_is_computed_for_each_reader():

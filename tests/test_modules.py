@@ -1,5 +1,6 @@
 """A module that a freeze reaches stands, in each interpreter, for that interpreter's own module."""
 
+import _csv
 import copy
 import gc
 import importlib.util
@@ -11,8 +12,10 @@ import textwrap
 import types
 import weakref
 from concurrent import interpreters
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from graphs import frozen_now
 
 import immutable
 from immutable import ImmutableModule, MutationError, NotFreezableError, freeze, is_frozen
@@ -192,6 +195,39 @@ def test_a_frozen_module_is_reclaimed():
     del made
     assert watch() is None
     assert value() is None
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_the_name_of_a_frozen_module_goes_with_it(reached):
+    before = frozen_now()
+    for number in range(5):
+        name = f"named_made_by_test_{number}"
+        made = types.ModuleType(name)
+        freeze([made, name] if reached else [made])
+        assert is_frozen(name)
+        assert sys.getrefcount(name) < 10
+        del name
+        assert made.__name__ == f"named_made_by_test_{number}"
+        del made
+    assert frozen_now() == before
+
+
+def test_names_of_modules_go_with_the_interpreter_that_froze_them(elsewhere):
+    source = """
+        import importlib
+        from immutable import freeze
+        held = freeze({name: importlib.import_module(name) for name in ("_csv", "json", "_struct")})
+    """
+
+    def left():
+        other = elsewhere()
+        other.run(source)
+        other.close()
+        gc.collect()
+        return frozen_now()
+
+    left()  # types of C modules that are shared for good
+    assert left() == left()
 
 
 def test_specialised_code_goes_on_with_a_module_that_was_frozen(module):
@@ -541,12 +577,109 @@ def test_the_last_reference_to_a_module_may_be_given_up_elsewhere(elsewhere):
     assert sys.getrefcount(held) == count - 1
 
 
+MAKE_SHARED = """
+import _csv, json, math, threading
+from concurrent import interpreters
+from immutable import freeze
+
+me = str(interpreters.get_current().id)
+json.mark = me
+_csv.register_dialect("of " + me)
+
+def mark():
+    return json.mark
+
+def dialects():
+    return _csv.list_dialects()
+
+class Reader:
+    def read(self):
+        return json.mark
+
+data = {"json": json, "sqrt": math.sqrt, "list": _csv.list_dialects, "lock": threading.Lock(), "mark": mark}
+queue.put(freeze((data, dialects, Reader())))
+"""
+
+USE_SHARED = """
+import gc
+for data, dialects, reader in items:
+    for _ in range(50):
+        assert data["json"].mark == me == data["mark"]() == reader.read(), (data["json"].mark, me)
+        assert vars(data["json"]) is vars(json)
+        assert data["sqrt"](16.0) == 4.0
+        assert data["list"]() == ["of " + me] == dialects(), data["list"]()
+        with data["lock"]:
+            pass
+    data["json"].mark = me
+    gc.collect()
+"""
+
+
+@pytest.mark.parametrize("first", [2**16 - 5, 2**16 - 1, 2**16, 2**17 - 5, 2**32 - 5])
+def test_modules_belong_to_interpreters_of_any_number(run_python, first):
+    # An owner's mark has 16 bits; an interpreter whose number is greater keeps a list.
+    run_python(
+        f"""
+        from concurrent import interpreters
+        from concurrent.futures import ThreadPoolExecutor
+        from _immutable import _number_interpreters_from
+        from immutable import freeze
+        MAKE, USE = {MAKE_SHARED!r}, {USE_SHARED!r}
+
+        def at_once(crew, source):
+            with ThreadPoolExecutor(len(crew)) as threads:
+                list(threads.map(lambda each: each.exec(source), crew))
+
+        low = interpreters.create()
+        _number_interpreters_from({first})
+        crew = [low, *(interpreters.create() for _ in range(6))]
+        assert [each.id for each in crew] == [1, *range({first}, {first} + 6)]
+        queue = interpreters.create_queue()
+        for each in crew:
+            each.prepare_main(queue=queue)
+        at_once(crew, MAKE)
+        exec(MAKE)
+        items = freeze([queue.get() for _ in range(len(crew) + 1)])
+        for each in crew:
+            each.prepare_main(items=items)
+        at_once(crew, USE)
+        exec(USE)
+        for each in (crew.pop(0), crew.pop(1), crew.pop(1)):
+            each.close()
+        at_once(crew, USE)
+        exec(USE)
+        crew.append(interpreters.create())
+        crew[-1].prepare_main(queue=queue, items=items)
+        crew[-1].exec(MAKE + USE)
+        del items, data, dialects, reader
+        at_once(crew, "del items, data, dialects, reader; gc.collect()")
+        queue.get()
+        for each in crew:
+            each.close()
+        """
+    )
+
+
+def test_the_number_of_an_interpreter_is_never_given_twice(run_python):
+    run_python("""
+        from concurrent import interpreters
+        from _immutable import _number_interpreters_from
+        interpreters.create()
+        for number in (0, 1):
+            try:
+                _number_interpreters_from(number)
+            except ValueError:
+                continue
+            raise AssertionError(number)
+        _number_interpreters_from(2)
+        assert interpreters.create().id == 2
+    """)
+
+
 # ---- Functions of C modules ------------------------------------------------------
 
 
 def test_a_c_function_reached_through_data_runs_with_the_own_module(elsewhere):
-    import _csv
-
     data = freeze({"dialects": _csv.list_dialects, "register": _csv.register_dialect, "sqrt": math.sqrt})
     before = _csv.list_dialects()
     elsewhere().run(
@@ -781,3 +914,90 @@ def test_the_name_of_a_frozen_function_of_a_c_module_is_an_ordinary_frozen_strin
         assert sys.getrefcount(name) - before in (0, 1)  # sys.mut_modules refers to it
         """
     )
+
+
+# ---- In cells ------------------------------------------------------------------
+
+
+CELLS = """
+    def make():
+        import {name} as own, math, _csv
+        from collections import abc
+        from math import sqrt
+
+        def function(value):
+            own.level += 1
+            return own.level, math.sqrt(value), sqrt(value), _csv.list_dialects()
+
+        def inner():
+            def innermost():
+                return own.level
+            return [innermost() for _ in range(2)]
+
+        def generate():
+            for _ in range(3):
+                yield own.level
+
+        async def wait():
+            return own.level
+
+        class Class:
+            def method(self):
+                return own.level
+
+            @property
+            def level(self):
+                return own.level
+
+        def write(value):
+            own.written = [value]
+            return own.written
+
+        def passed():
+            return own
+
+        return function, inner, generate, wait, Class, write, passed, abc
+"""
+
+USE_CELLS = """
+import {name} as here, _csv
+from collections.abc import Mapping
+function, inner, generate, wait, Class, write, passed, abc = made
+here.level = start = {level}
+if "{level}" not in _csv.list_dialects():
+    _csv.register_dialect("{level}")
+for number in range({times}):
+    level, root, again, dialects = function(16)
+    assert (level, root, again) == (start + number + 1, 4.0, 4.0), level
+    assert dialects == _csv.list_dialects()
+    assert {{"0", "1000", "2000", "3000"}}.intersection(dialects) == {{"{level}"}}
+    assert inner() == [level] * 2
+    assert list(generate()) == [level] * 3
+    try:
+        wait().send(None)
+    except StopIteration as stop:
+        assert stop.value == level
+    assert Class().method() == Class().level == level
+    assert write(number) == [number] == here.written
+    assert here.written is vars(passed())["written"]
+    assert passed().level == here.level == level
+    assert abc.Mapping is Mapping
+"""
+
+
+def test_a_module_in_a_cell_is_the_own_one_of_each_interpreter_that_calls(package, module, elsewhere):
+    name = "cells_made_by_test"
+    package(name, **{name: "level = 0\n"})
+    made = module(CELLS.format(name=name)).make()
+    freeze(made)
+    sources = [USE_CELLS.format(name=name, level=1000 * n, times=200) for n in range(4)]
+    _csv.register_dialect("0")
+    try:
+        with ThreadPoolExecutor() as threads:
+            others = [threads.submit(elsewhere().run, source, made=made) for source in sources[1:]]
+            exec(sources[0], {"made": made})
+            for other in others:
+                other.result()
+    finally:
+        _csv.unregister_dialect("0")
+    assert sys.modules[name].level == 200

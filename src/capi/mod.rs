@@ -373,6 +373,16 @@ pub unsafe extern "C" fn _PyImmutable_IsShared(op: Object) -> c_int {
     c_int::from(unsafe { !op.is_null() && share::transfer::passes(op) })
 }
 
+/// `_PyImmutable_MustShare`
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_MustShare(op: Object) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { share::transfer::must_share(op) })
+}
+
 /// `PyErr_WriteToImmutable`: raises MutationError, returns -1.
 ///
 /// # Safety

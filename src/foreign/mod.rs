@@ -7,11 +7,8 @@
 //! module has run; all that happens later in the thread that loads it comes after the change.
 
 pub mod file;
-mod option;
 
-use std::ffi::{CStr, OsStr};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -20,6 +17,7 @@ use crate::lifetime::pinned;
 use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::memory::{OutOfMemory, try_format};
+use crate::object::option::{self, Value};
 use crate::object::raise::{self, Raised};
 use crate::share::{exception, interpreter};
 
@@ -53,13 +51,11 @@ const ADVICE: &str = "build it from source for this interpreter (pip install --n
 pub unsafe fn load(name: Object, path: Object) -> Result<(), Raised> {
     // SAFETY: a bytes object keeps its bytes while the caller holds it.
     unsafe {
-        let bytes = std::slice::from_raw_parts(
-            ffi::PyBytes_AsString(path).cast::<u8>(),
-            ffi::PyBytes_Size(path).unsigned_abs(),
-        );
-        let Some(reason) = file::reason_not_to_count(Path::new(OsStr::from_bytes(bytes))) else {
+        let file = CStr::from_ptr(ffi::PyBytes_AsString(path));
+        let Some(reason) = file::reason_not_to_count(file) else {
             return Ok(());
         };
+        let bytes = file.to_bytes();
         if LOADED.lock().iter().any(|known| known.path == bytes) {
             return Ok(());
         }
@@ -148,13 +144,10 @@ unsafe fn warn(name: &str) -> Result<(), Raised> {
 unsafe fn is_refused() -> Result<bool, Raised> {
     // SAFETY: a GIL is held.
     unsafe {
-        let Some(value) = option::value(c"immutable_foreign", c"PYTHONIMMUTABLE_FOREIGN")? else {
-            return Ok(false);
-        };
-        match value.as_str() {
-            "pin" => Ok(false),
-            "error" => Ok(true),
-            _ => {
+        match option::value(c"immutable_foreign", c"PYTHONIMMUTABLE_FOREIGN").as_ref().map(Value::as_bytes) {
+            None | Some(b"pin") => Ok(false),
+            Some(b"error") => Ok(true),
+            Some(_) => {
                 let message: &CStr = c"-X immutable_foreign and PYTHONIMMUTABLE_FOREIGN take 'pin' or 'error'";
                 ffi::PyErr_SetString(ffi::PyExc_ValueError, message.as_ptr());
                 Err(Raised)

@@ -732,11 +732,15 @@ unsafe fn settle(op: Object) {
             // No spare capacity, so that appending must resize, where the barrier is.
             let list = op.cast::<ffi::PyListObject>();
             (*list).allocated = (*list).ob_base.ob_size;
-        } else if ty == &raw mut ffi::PyDict_Type {
-            // Other interpreters have keys of their own with the version that this one gave.
+        } else if header::has_feature(ty, ffi::Py_TPFLAGS_DICT_SUBCLASS) {
+            // Other interpreters have keys of their own with the version that this one gave, and other watchers with the
+            // numbers of this one's.
             let dict = op.cast::<ffi::PyDictObject>();
             if (*dict).ma_values.is_null() && (*(*dict).ma_keys).dk_version != 0 {
                 (*(*dict).ma_keys).dk_version = 0;
+            }
+            if (*dict)._ma_watcher_tag != 0 {
+                (*dict)._ma_watcher_tag = 0;
             }
         } else if ty == &raw mut ffi::PyCode_Type {
             ffi::imm_forget_code_version(op.cast());

@@ -640,8 +640,8 @@ unsafe fn freeze_name(name: Object) {
             string::keep_immortal(name);
         } else {
             string::settle(name);
-            header::set_flags(name, header::flags(name) | FROZEN);
             header::set_refcnt(name, count::encode(header::refcnt(name) as usize));
+            header::set_flags(name, header::flags(name) | FROZEN);
             release::note_frozen(1);
         }
     }

@@ -21,9 +21,27 @@ imm_gc_heap_size(void)
 }
 
 int
+imm_has_modules(void)
+{
+    return PyInterpreterState_Get()->imports.modules != NULL;
+}
+
+int
 imm_add_pending_call(PyInterpreterState *interp, int (*function)(void *))
 {
     return _PyEval_AddPendingCall(interp, function, NULL, 0) == _Py_ADD_PENDING_SUCCESS;
+}
+
+int
+imm_number_interpreters_from(int64_t number)
+{
+    HEAD_LOCK(&_PyRuntime);
+    int unused = number >= _PyRuntime.interpreters.next_id;
+    if (unused) {
+        _PyRuntime.interpreters.next_id = number;
+    }
+    HEAD_UNLOCK(&_PyRuntime);
+    return unused;
 }
 
 int

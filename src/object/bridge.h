@@ -72,6 +72,13 @@ Py_ssize_t imm_stack_references(PyObject *obj);
  * of had for co_code, co_varnames, co_cellvars, co_freevars. */
 void imm_forget_code_parts(PyCodeObject *code, int had_cache, int had);
 
+/* Whether the running interpreter has sys.modules; near its end it has none. */
+int imm_has_modules(void);
+
+/* For tests: give the next interpreter this number. Returns 0, and does nothing, if
+ * that number or a later one was given before. */
+int imm_number_interpreters_from(int64_t number);
+
 /* The value of "-X option", the last one given, else of the environment variable:
  * 1 and at most size - 1 bytes of it, "" for an option without a value; 0 if it
  * is not given, or the variable is empty, or the environment ignored. */

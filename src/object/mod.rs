@@ -11,6 +11,8 @@ pub mod ffi;
 #[cfg(feature = "cpython")]
 pub mod header;
 pub mod memory;
+#[cfg(feature = "cpython")]
+pub mod option;
 pub mod primitive;
 #[cfg(feature = "cpython")]
 pub mod raise;

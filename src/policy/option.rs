@@ -1,12 +1,11 @@
 //! Options of the process: `-X immutable_...`, or the environment variables that stand for them.
 //!
-//! Read once, by the first interpreter that asks, and the same for all. An option on the command line comes first; the
-//! environment counts unless it is ignored (`-E`, `-I`).
+//! Read once, by the first interpreter that asks, and the same for all.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::object::ffi;
+use crate::object::option::{Value, value};
 
 const UNREAD: u8 = 0;
 const OFF: u8 = 1;
@@ -31,7 +30,7 @@ pub unsafe fn read() -> Result<(), Meaningless> {
     // SAFETY: the caller's.
     unsafe {
         let default = value(c"immutable_default", c"PYTHONIMMUTABLE_DEFAULT");
-        let default_is_no = match default.as_deref().map(CStr::to_bytes) {
+        let default_is_no = match default.as_ref().map(Value::as_bytes) {
             None | Some(b"yes") => false,
             Some(b"no") => true,
             Some(_) => {
@@ -40,7 +39,7 @@ pub unsafe fn read() -> Result<(), Meaningless> {
         };
         set(&DEFAULT_IS_NO, default_is_no);
         let trace = value(c"immutable_trace", c"PYTHONIMMUTABLE_TRACE");
-        let traces = match trace.as_deref().map(CStr::to_bytes) {
+        let traces = match trace.as_ref().map(Value::as_bytes) {
             None | Some(b"0") => false,
             Some(b"" | b"1") => true,
             Some(_) => return Err(Meaningless(c"-X immutable_trace and PYTHONIMMUTABLE_TRACE take no value, 1 or 0")),
@@ -48,20 +47,6 @@ pub unsafe fn read() -> Result<(), Meaningless> {
         set(&TRACE, traces);
         Ok(())
     }
-}
-
-/// The value of an option: that of the command line, "" if it is given without one, or of a variable that is not empty.
-unsafe fn value(option: &CStr, variable: &CStr) -> Option<CString> {
-    let mut buffer = [0; 16];
-    // SAFETY: the buffer is as long as is said; a longer value is cut, and then means nothing.
-    let found = unsafe {
-        ffi::imm_option(option.as_ptr(), variable.as_ptr(), buffer.as_mut_ptr(), buffer.len() as ffi::Py_ssize_t)
-    };
-    if found == 0 {
-        return None;
-    }
-    // SAFETY: ended by a zero byte.
-    Some(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_owned())
 }
 
 fn set(flag: &AtomicU8, on: bool) {

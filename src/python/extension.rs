@@ -1,8 +1,6 @@
 //! Functions about extension modules and the types that they make.
 
-use std::ffi::{CStr, OsStr, c_void};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{CStr, c_void};
 use std::ptr;
 
 use pyo3::ffi as py;
@@ -86,11 +84,7 @@ unsafe extern "C" fn reason_not_to_count(_: Object, path: Object) -> Object {
         if ffi::PyUnicode_FSConverter(path, (&raw mut bytes).cast()) == 0 {
             return ptr::null_mut();
         }
-        let path = std::slice::from_raw_parts(
-            ffi::PyBytes_AsString(bytes).cast::<u8>(),
-            ffi::PyBytes_Size(bytes).unsigned_abs(),
-        );
-        let reason = file::reason_not_to_count(Path::new(OsStr::from_bytes(path)));
+        let reason = file::reason_not_to_count(CStr::from_ptr(ffi::PyBytes_AsString(bytes)));
         ffi::Py_DecRef(bytes);
         text_or_none(reason)
     }

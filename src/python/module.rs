@@ -231,7 +231,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -254,6 +254,7 @@ static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
     testing::METHODS[1],
     testing::METHODS[2],
     testing::METHODS[3],
+    testing::METHODS[4],
     py::PyMethodDef::zeroed(),
 ]);
 

@@ -53,12 +53,24 @@ const TRACED_OBJECTS_DOC: &CStr = c"_traced_objects()
 
 For tests: return how many objects -X immutable_trace remembers the place of.";
 
+const NUMBER_INTERPRETERS_FROM_DOC: &CStr = c"_number_interpreters_from(n, /)
+--
+
+For tests: make n the id of the next interpreter, as if so many had been made.
+Raises ValueError if that id, or a later one, was given before.";
+
 /// The functions, for the method table of the module.
-pub const METHODS: [py::PyMethodDef; 4] = [
+pub const METHODS: [py::PyMethodDef; 5] = [
     method(c"_fail_allocations", fail_allocations as *const c_void, py::METH_FASTCALL, FAIL_ALLOCATIONS_DOC),
     method(c"_set_reference_count", set_reference_count as *const c_void, py::METH_FASTCALL, SET_REFERENCE_COUNT_DOC),
     method(c"_header_walk_seconds", header_walk_seconds as *const c_void, py::METH_O, HEADER_WALK_SECONDS_DOC),
     method(c"_traced_objects", traced_objects as *const c_void, py::METH_NOARGS, TRACED_OBJECTS_DOC),
+    method(
+        c"_number_interpreters_from",
+        number_interpreters_from as *const c_void,
+        py::METH_FASTCALL,
+        NUMBER_INTERPRETERS_FROM_DOC,
+    ),
 ];
 
 /// The `index`-th of `n` arguments as a number of at least zero; `None` with an exception.
@@ -77,6 +89,20 @@ unsafe fn number(args: *const Object, n: isize, index: isize) -> Option<usize> {
 unsafe extern "C" fn traced_objects(_: Object, _: Object) -> Object {
     // SAFETY: METH_NOARGS.
     unsafe { ffi::PyLong_FromSize_t(site::count()) }
+}
+
+unsafe extern "C" fn number_interpreters_from(_: Object, args: *const Object, n: isize) -> Object {
+    // SAFETY: METH_FASTCALL.
+    unsafe {
+        let Some(number) = number(args, n, 0) else {
+            return ptr::null_mut();
+        };
+        if i64::try_from(number).map_or(0, |number| ffi::imm_number_interpreters_from(number)) == 0 {
+            ffi::PyErr_SetString(ffi::PyExc_ValueError, c"that id was given before".as_ptr());
+            return ptr::null_mut();
+        }
+        ffi::Py_NewRef(&raw mut ffi::_Py_NoneStruct)
+    }
 }
 
 unsafe extern "C" fn fail_allocations(_: Object, args: *const Object, n: isize) -> Object {

@@ -248,19 +248,21 @@ unsafe extern "C" fn release(capsule: Object) {
         let state: *mut Interpreter = ffi::PyCapsule_GetPointer(capsule, KEY.as_ptr()).cast();
         RELEASED.fetch_add(1, Ordering::Relaxed);
         let mut state = Box::from_raw(state);
-        state.views.clear();
-        state.codes.clear();
-        state.counterparts.clear();
-        state.subclasses.clear();
-        state.parts.clear();
-        state.locals.clear();
-        state.registry.clear();
-        state.names.clear();
-        state.modules.clear();
-        state.proxies.orphan(|op| state.extensions.holds(op));
-        // After what may be of a type that they define.
-        state.extensions.clear();
-        state.proxies.orphan(|_| false);
+        let proxies = std::mem::take(&mut state.proxies);
+        proxies.while_ending(|proxies| {
+            state.views.clear();
+            state.codes.clear();
+            state.counterparts.clear();
+            state.subclasses.clear();
+            state.parts.clear();
+            state.locals.clear();
+            state.registry.clear();
+            state.names.clear();
+            state.modules.clear();
+            proxies.orphan(|op| state.extensions.holds(op));
+            // Last, since what is released here may be of a type that they define.
+            state.extensions.clear();
+        });
         if ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() {
             super::end_sharing();
         }

@@ -16,6 +16,7 @@
 //! (`_PyModule_IsOwn`). A module whose class is written in Python keeps it in a *twin*, an ordinary module object that
 //! shares the namespace.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -70,33 +71,72 @@ impl Proxies {
         }
     }
 
-    /// Cuts objects off from the interpreter, which is about to end, but not yet those that it `needs`: whoever else holds
-    /// one may release it, and no collector knows it any more. It is cleared, since what is inside ends with the interpreter,
-    /// unless shared types were made for it, and keep it for ever.
+    /// Cuts every object off from the interpreter, which is about to end: whoever else holds it may release it, and no
+    /// collector knows it any more. So it is cleared too, since what is inside ends with the interpreter, and a cycle through
+    /// it would stay for ever; last what the interpreter still `needs` to release the others. What shared types were made
+    /// for is not cleared, since they keep it.
     ///
     /// # Safety
     /// The caller holds the GIL of the interpreter. Python code may run.
-    pub unsafe fn orphan(&mut self, needs: impl Fn(Object) -> bool) {
-        let mut objects = std::mem::take(&mut self.objects);
-        for op in objects.extract_if(|&op| !needs(op)) {
-            // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
-            unsafe {
-                let is_held_elsewhere =
-                    count::count_of(header::count_word(op).load(Ordering::Relaxed)).is_some_and(|held| held > 1);
-                if is_held_elsewhere && header::has_gc_head(op) {
-                    if !c_type::is_home(op)
-                        && let Some(clear) = (*header::type_of(op)).tp_clear
-                    {
-                        clear(op);
-                    }
-                    if ffi::PyObject_GC_IsTracked(op) != 0 {
-                        ffi::PyObject_GC_UnTrack(op.cast());
+    pub unsafe fn orphan(&self, needs: impl Fn(Object) -> bool) {
+        for last in [false, true] {
+            for &op in self.objects.iter().filter(|op| needs(**op) == last) {
+                // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
+                unsafe {
+                    let held = count::count_of(header::count_word(op).load(Ordering::Relaxed));
+                    if held.is_some_and(|held| held > 1) && header::has_gc_head(op) {
+                        if !c_type::is_home(op)
+                            && let Some(clear) = (*header::type_of(op)).tp_clear
+                        {
+                            clear(op);
+                        }
+                        if ffi::PyObject_GC_IsTracked(op) != 0 {
+                            ffi::PyObject_GC_UnTrack(op.cast());
+                        }
                     }
                 }
-                ffi::Py_DecRef(op);
             }
         }
-        self.objects = objects;
+        for &op in &self.objects {
+            // SAFETY: owned.
+            unsafe { ffi::Py_DecRef(op) };
+        }
+    }
+
+    /// Notes that the running interpreter, whose proxies these are, ends while `act` runs: they stay its own.
+    ///
+    /// # Safety
+    /// The caller holds the GIL of the interpreter.
+    pub unsafe fn while_ending(&self, act: impl FnOnce(&Self)) {
+        // SAFETY: the caller's.
+        let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+        let outer = ENDING.replace(Ending { interpreter, proxies: self });
+        act(self);
+        ENDING.set(outer);
+    }
+}
+
+/// An interpreter that ends in this thread.
+#[derive(Clone, Copy)]
+struct Ending {
+    interpreter: i64,
+    proxies: *const Proxies,
+}
+
+thread_local! {
+    static ENDING: Cell<Ending> = const { Cell::new(Ending { interpreter: -1, proxies: ptr::null() }) };
+}
+
+/// True if `op`, whose owner has a number too high for the mark, is a proxy of the running interpreter, which has such a
+/// number too. So it is no main one, and keeps a list.
+unsafe fn is_listed(op: Object) -> bool {
+    // SAFETY: a GIL is held; `while_ending` has the proxies for as long as it shows them.
+    unsafe {
+        let ending = ENDING.get();
+        if ending.interpreter == ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) {
+            return (*ending.proxies).objects.contains(&op);
+        }
+        interpreter::existing().is_some_and(|state| state.proxies.objects.contains(&op))
     }
 }
 
@@ -246,8 +286,7 @@ pub unsafe fn is_foreign(op: Object) -> bool {
             return false;
         }
         match (header::owner(op), owner_mark()) {
-            // Both numbers are too high for the mark. Such an interpreter keeps a list, being no main one.
-            (0, 0) => interpreter::existing().is_none_or(|state| !state.proxies.objects.contains(&op)),
+            (0, 0) => !is_listed(op),
             (owner, running) => owner != running,
         }
     }
@@ -268,6 +307,10 @@ pub unsafe fn own(module: Object) -> Result<Object, Raised> {
         if !is_foreign(module) {
             ffi::Py_IncRef(module);
             return Ok(module);
+        }
+        if ffi::imm_has_modules() == 0 {
+            ffi::PyErr_SetString(ffi::PyExc_ImportError, c"the interpreter is shutting down".as_ptr());
+            return Err(Raised);
         }
         let name = local_name(module)?;
         let found = find_or_import(name);

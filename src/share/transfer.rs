@@ -38,6 +38,27 @@ pub unsafe fn passes(op: Object) -> bool {
     }
 }
 
+/// True for what passes by reference or not at all, and for tuples of tuples with such things: CPython, which passes a
+/// tuple item by item, must not fall back on pickling it.
+///
+/// # Safety
+/// `op` is alive.
+pub unsafe fn must_share(op: Object) -> bool {
+    /// Arguments of a call, in the arguments of a call that makes it, and something to spare.
+    const DEPTH: u32 = 8;
+    unsafe fn among(op: Object, depth: u32) -> bool {
+        // SAFETY: a tuple keeps its items.
+        unsafe {
+            passes(op)
+                || depth > 0
+                    && header::type_of(op) == &raw mut ffi::PyTuple_Type
+                    && (0..ffi::PyTuple_Size(op)).any(|i| among(ffi::PyTuple_GetItem(op, i), depth - 1))
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe { among(op, DEPTH) }
+}
+
 /// Raises RuntimeError unless memory that one interpreter allocated may be released by another.
 ///
 /// # Errors

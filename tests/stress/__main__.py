@@ -25,6 +25,7 @@ def arguments():
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     parser.add_argument("--threads", type=int, default=4, help="threads of a scenario (default 4)")
     parser.add_argument("--interpreters", type=int, default=4, help="interpreters of a scenario (default 4)")
+    parser.add_argument("--first-id", type=int, help="the id of the first interpreter: the owners' marks end at 65534")
     parser.add_argument("--hang", type=float, default=300, help="seconds until a run counts as hung (default 300)")
     parser.add_argument("--here", action="store_true", help="run in this process, without a supervisor: for a debugger")
     chosen = parser.parse_args()

@@ -227,8 +227,8 @@ def interrupts_while_waiting(run):
         sender, receiver = channel(1)
         previous = signal.signal(signal.SIGUSR2, interrupt)
         timer = threading.Timer(0.01 + rng.random() / 50, os.kill, (os.getpid(), signal.SIGUSR2))
-        timer.start()
         try:
+            timer.start()
             match rng.randrange(3):
                 case 0:
                     receiver.recv()

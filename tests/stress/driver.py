@@ -20,6 +20,7 @@ import time
 
 import plans
 import scenario
+from _immutable import _number_interpreters_from
 from scenario import SCENARIOS, SUBJECTS, Run, freeze_constants, settled
 
 from immutable import freeze
@@ -118,6 +119,8 @@ def run_here(chosen, progress=None):
     sys.unraisablehook = _no_unraisable
     print(f"stress: seed {chosen.seed}, {chosen.seconds:g} seconds, {chosen.threads} threads,", end=" ")
     print(f"{chosen.interpreters} interpreters, Python {sys.version.split()[0]}", flush=True)
+    if chosen.first_id is not None:
+        _number_interpreters_from(chosen.first_id)
     _warm_up()
 
     chooser = random.Random(chosen.seed)
@@ -175,6 +178,8 @@ def _run_once(run, totals, baseline, progress):
     took = time.monotonic() - started
     sys.setswitchinterval(interval)
     run.check(threading.active_count() == threads, "threads are left over", threading.enumerate())
+    for key, count in run.left.items():
+        baseline[key] += count
     after = settled(baseline)
     run.check(after == baseline, "frozen objects are left over, or too many are gone", baseline, after)
     if not gc.get_freeze_count():

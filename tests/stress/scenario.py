@@ -1,10 +1,11 @@
 """What a scenario is, and what the driver hands to it: random numbers, threads, checks.
 
 A scenario is a function marked with `@scenario`, which takes a Run. It performs random operations, checks each result,
-and leaves nothing frozen behind. A failed check ends the process on the spot: the first wrong result is what counts,
-and nothing that runs later can bury it.
+and leaves nothing frozen behind but what it says (`Run.stays`). A failed check ends the process on the spot: the first
+wrong result is what counts, and nothing that runs later can bury it.
 """
 
+import collections
 import dataclasses
 import gc
 import importlib
@@ -93,6 +94,7 @@ class Run:
         self.threads, self.interpreters = threads, interpreters
         self.random = random.Random(seed)
         self.steps, self.steps_elsewhere = 0, []
+        self.left = collections.Counter()
         self._count = itertools.count(1)
         self._progress = progress
 
@@ -124,6 +126,10 @@ class Run:
         else:
             faulthandler.dump_traceback(all_threads=True)
         os._exit(WRONG_RESULT)
+
+    def stays(self, stats):
+        """Says what the run leaves frozen for good, in the terms of `_stats()`."""
+        self.left.update(stats)
 
     def seeded(self):
         """A new random.Random, for another thread or another interpreter."""

@@ -122,7 +122,9 @@ def members_handed_between_interpreters(run):
 def make_graph(run, shared):
     """Worker: makes and freezes a graph, and puts its plan and all nodes into a queue."""
     planned, nodes = planned_graph(run)
-    shared.put((planned, tuple(nodes)))
+    # Frozen, since CPython has the interpreter that put a mutable tuple release what it made for that, and that
+    # interpreter may end between the receiver's look at it and its call.
+    shared.put(freeze((planned, tuple(nodes))))
     return freeze([planned, nodes])
 
 

@@ -1,5 +1,6 @@
 """The ends of frozen objects that several interpreters reference: promotions, callbacks, finalizers; shared buffers."""
 
+import array
 import collections
 import contextlib
 import gc
@@ -194,8 +195,8 @@ def finalizers_run_where_the_last_reference_goes(run):
 # ---- Strings, bytes and buffers --------------------------------------------
 
 
-def use_strings(run, texts, blobs, rounds):
-    """Worker: hashes, encodes, interns, appends to and looks up shared strings; reads shared buffers."""
+def use_strings(run, texts, blobs, keys, rounds):
+    """Worker: hashes, encodes, interns, appends to and looks up shared strings; reads shared buffers; hashes keys."""
     import sys
 
     rng = run.random
@@ -205,7 +206,7 @@ def use_strings(run, texts, blobs, rounds):
         run.step()
         place = rng.randrange(len(texts))
         text, blob = texts[place], blobs[place]
-        match rng.randrange(9):
+        match rng.randrange(10):
             case 0:
                 run.check(text.encode() == blob.tobytes() if isinstance(blob, memoryview) else True, "encoded", text)
             case 1:
@@ -237,7 +238,15 @@ def use_strings(run, texts, blobs, rounds):
             case 8:
                 local = str(text) + "x"
                 run.check(freeze([local, text])[0] == text + "x", "frozen here", local)
+            case 9:
+                for key, equal in zip(keys[place], keys_of("".join(text)), strict=True):
+                    run.check(hash(key) == hash(equal) and {equal: place}[key] == place, "hash", key)
     del names
+
+
+def keys_of(text):
+    """Objects that store their hash when they are first asked for it."""
+    return text.encode(), (text, 1.5), frozenset((text, 2.5))
 
 
 @scenario(weight=4)
@@ -247,8 +256,10 @@ def strings_and_buffers_everywhere(run):
     texts = ["".join(rng.choices("abcxyzäβ漢😀 \n", k=rng.randint(1, 40))) for _ in range(20)]
     for place in rng.sample(range(20), 8):
         texts[place] = f"name_{rng.randrange(10**6)}"
-    blobs = [rng.choice((bytes, bytearray, lambda data: memoryview(bytes(data))))(text.encode()) for text in texts]
-    freeze(texts, blobs)
+    kinds = bytes, bytearray, lambda data: memoryview(bytes(data)), lambda data: array.array("B", data)
+    blobs = [rng.choice(kinds)(text.encode()) for text in texts]
+    keys = [keys_of(text) for text in texts]
+    freeze(texts, blobs, keys)
     with Crew(run) as crew:
-        crew.ask_all(use_strings, texts, blobs, rng.randint(50, 5000))
-    use_strings(run, texts, blobs, 50)
+        crew.ask_all(use_strings, texts, blobs, keys, rng.randint(50, 5000))
+    use_strings(run, texts, blobs, keys, 50)

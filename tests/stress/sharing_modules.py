@@ -7,6 +7,7 @@ import importlib
 import itertools
 import math
 import os
+import py_compile
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ import weakref
 from concurrent import interpreters
 
 from crew import Crew, switching_often
-from scenario import maker, scenario
+from scenario import maker, scenario, settled
 
 from immutable import ImmutableModule, channel, freeze, is_frozen, share_module
 
@@ -28,10 +29,25 @@ class Holder:
         self.__dict__.update(parts)
 
 
+def reader_of(module):
+    """A function with a module in a cell."""
+
+    def read():
+        def marks():
+            yield module.stress_mark
+
+        return next(marks()), module
+
+    return read
+
+
 def use(run, proxies, functions, rounds):
     """Worker: reaches its own modules through proxies, writes to them, and lets go of what it has of them."""
     # The same for every worker of one interpreter, which may have left it behind.
     mark = f"of interpreter {interpreters.get_current().id}"
+    # Before there are threads: the names in a module are compared below.
+    for name in PROXIED:
+        getattr(proxies, name.replace(".", "_")).stress_mark = mark
 
     def work(rng):
         for _ in range(rounds):
@@ -46,7 +62,9 @@ def use(run, proxies, functions, rounds):
                     proxy.stress_mark = mark
                     run.check(own.stress_mark == mark, "written attribute", name)
                 case 1:
-                    run.check(getattr(own, "stress_mark", mark) == mark, "attribute of another interpreter", name)
+                    found, module = proxies.readers[name]()
+                    run.check(found == own.stress_mark == mark, "attribute of another interpreter", name, found)
+                    run.check(vars(module) is vars(own), "module in a cell", name)
                 case 2:
                     run.check(weakref.ref(proxy)() is proxy, "weak reference", name)
                 case 3:
@@ -68,7 +86,9 @@ def use(run, proxies, functions, rounds):
 
 def make_proxies(run):
     """Worker: modules of this interpreter, and functions of C modules, with what these return."""
-    proxies = Holder(**{name.replace(".", "_"): importlib.import_module(name) for name in PROXIED})
+    modules = {name: importlib.import_module(name) for name in PROXIED}
+    proxies = Holder(**{name.replace(".", "_"): module for name, module in modules.items()})
+    proxies.readers = {name: reader_of(module) for name, module in modules.items()}
     functions = [(math.sqrt, 16.0, 4.0), (math.factorial, 5, 120), (_csv.field_size_limit, 131072, 131072)]
     return freeze((proxies, functions))
 
@@ -133,22 +153,59 @@ def modules_given_up_elsewhere(run):
         time.sleep(0.001)
 
 
+SHARED_SOURCE = "class Thing:\n    pass\n\ndef double(x):\n    return 2 * x\n"
+_names = (f"shared_by_stress_{number}" for number in itertools.count())
+
+
+@contextlib.contextmanager
+def module_to_share():
+    """A folder with a new module, compiled: who compiles it has one string less. Yields its name and place."""
+    name = next(_names)
+    with tempfile.TemporaryDirectory() as place:
+        path = os.path.join(place, f"{name}.py")
+        with open(path, "w") as file:
+            file.write(SHARED_SOURCE)
+        py_compile.compile(path, doraise=True)
+        yield name, place
+
+
+def share_alone(run, name, place):
+    """Worker: shares a module that nobody else uses."""
+    sys.path.insert(0, place)
+    share_module(importlib.import_module(name))
+
+
+_left = {}
+
+
+def left_by_sharing(run):
+    """What one shared module leaves for good, found by sharing one in peace: the module, what it reaches, its name."""
+    if not _left:
+        before = settled()
+        with module_to_share() as (name, place), Crew(run, 1) as crew:
+            crew.ask(crew.members[0], share_alone, name, place)
+        after = settled()
+        _left.update({key: after[key] - before[key] for key in after})
+        run.stays(_left)
+    return _left
+
+
 def share_and_use(run, name, place):
-    """Worker: imports a module that some interpreter shares meanwhile; in the end all have the same."""
+    """Worker: imports a module that every interpreter shares meanwhile: one is first, in the end all have the same."""
     if place not in sys.path:
         sys.path.insert(0, place)
-    first = importlib.import_module(name)
-    for _ in range(20):
+    sharing = run.random.randrange(20)
+    for round in range(20):
         run.step()
-        if run.random.random() < 0.2:
-            with contextlib.suppress(ValueError):  # another one was first
-                share_module(sys.modules[name])
         module = importlib.import_module(name)
+        if round == sharing or run.random.random() < 0.2:
+            with contextlib.suppress(ValueError):  # another one was first
+                share_module(module)
+            module = importlib.import_module(name)
         run.check(module.double(21) == 42, "result of a shared function")
         run.check(type(module.Thing()) is module.Thing, "class of a shared module")
         if run.random.random() < 0.2:
             sys.modules.pop(name, None)
-    return id(first)
 
 
 def address_of(run, name):
@@ -158,28 +215,17 @@ def address_of(run, name):
     return id(module)
 
 
-SHARED_SOURCE = "class Thing:\n    pass\n\ndef double(x):\n    return 2 * x\n"
-_shared = itertools.count()
-
-
-@scenario(weight=0)
+@scenario(weight=2)
 def modules_shared_at_once(run):
-    """Several interpreters import, remove and share a module at once. What is shared stays for good."""
-    with tempfile.TemporaryDirectory() as place, Crew(run) as crew:
-        name = f"shared_by_stress_{run.seed}_{next(_shared)}"
-        with open(os.path.join(place, f"{name}.py"), "w") as file:
-            file.write(SHARED_SOURCE)
+    """Several interpreters import, remove and share a module at once. What is shared stays for good, and no more."""
+    left = left_by_sharing(run)
+    with module_to_share() as (name, place), Crew(run) as crew:
         crew.ask_all(share_and_use, name, place)
         if run.random.random() < 0.5:
             crew.replace(crew.members[0])
-        sys.path.insert(0, place)
-        try:
-            module = importlib.import_module(name)
-            share_module(module)
-        except ValueError:
-            module = importlib.import_module(name)
-        finally:
-            sys.path.remove(place)
+        module = importlib.import_module(name)
+        run.check(share_module(module) is module, "sharing again", module)
         addresses = crew.ask_all(address_of, name)
         run.check(set(addresses) == {id(module)}, "addresses of a shared module", addresses, id(module))
         sys.modules.pop(name)
+    run.stays(left)

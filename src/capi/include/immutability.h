@@ -326,6 +326,9 @@ PyAPI_FUNC(int) _PyImmutable_Share(PyObject *op,
                                    PyObject *(**receive)(struct _xidata *));
 /* 1 if op, which was sent, passes by reference. op may be NULL. */
 PyAPI_FUNC(int) _PyImmutable_IsShared(PyObject *op);
+/* 1 if no pickled copy may stand for op, which could not be sent: it is frozen, or a
+ * tuple with something frozen. */
+PyAPI_FUNC(int) _PyImmutable_MustShare(PyObject *op);
 
 /* The real count behind the encoding of ob_refcnt. */
 static inline Py_ssize_t
