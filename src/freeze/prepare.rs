@@ -16,6 +16,7 @@ use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
+use crate::policy::examine::{self, Examined};
 use crate::policy::{self, Refusal, declared};
 use crate::share::part::{self, Kind};
 use crate::share::{cfunction, class, interpreter, module, module_type, string};
@@ -64,6 +65,8 @@ pub enum Preparation {
     Code,
     /// It will own its referent.
     WeakReference,
+    /// It may hold what cannot be frozen.
+    Examined(&'static Examined),
     /// Some of its state moves to the interpreter's part of it.
     Parted(&'static Kind),
     /// It refuses while it has a traceback.
@@ -100,6 +103,8 @@ impl Preparation {
                 Self::Exception
             } else if let Some(kind) = part::kind_of(ty) {
                 Self::Parted(kind)
+            } else if let Some(examined) = examine::of(ty) {
+                Self::Examined(examined)
             } else if ty == &raw mut ffi::PyCode_Type {
                 Self::Code
             } else if ty == &raw mut ffi::PyCFunction_Type {
@@ -261,6 +266,9 @@ impl Prepared {
                 }
                 Preparation::WeakReference => self.weak.enter_reference(op),
                 Preparation::Parted(kind) => self.parts.prepare(op, kind),
+                Preparation::Examined(examined) => {
+                    examine::refusal(op, examined).map_or(Ok(()), |reason| Err(refused(reason)))
+                }
                 Preparation::Exception if (*op.cast::<ffi::PyBaseExceptionObject>()).traceback.is_null() => Ok(()),
                 Preparation::Exception => Err(refused(RAISED)),
                 Preparation::CFunction => {

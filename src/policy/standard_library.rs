@@ -13,8 +13,6 @@ const FED: &str = "it is fed with data as it comes: freeze what goes in or comes
 const BUILDER: &str = "it is at work on something: freeze what it makes";
 const MEMORY: &str = "it is memory that C code may write, and whose address it may know: freeze bytes(obj), or what you \
     read from it";
-const C_CLASS: &str =
-    "ctypes completes its classes when they are used: refer to it through its module, which stays mutable";
 const POINTER: &str = "it leads to memory or code that nothing keeps from changing: freeze what it refers to in Python";
 const TREE: &str = "the classes of its nodes are made anew by each interpreter: freeze its source, ast.unparse(tree)";
 const QUEUE: &str =
@@ -64,6 +62,21 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"decimal.Context", Nature::Stateful(CONTEXT)),
     (c"decimal.ContextManager", Nature::Stateful(CONTEXT)),
     (c"decimal.SignalDictMixin", Nature::Stateful(CONTEXT)),
+    // What an instance refers to decides (`super::examine`).
+    (c"_ctypes._CData", Nature::Container),
+    (c"_ctypes.Structure", Nature::Container),
+    (c"_ctypes.Union", Nature::Container),
+    (c"_ctypes.Array", Nature::Container),
+    (c"_ctypes._SimpleCData", Nature::Container),
+    // The classes of these change no more once they are frozen, but for a table of each interpreter.
+    (c"_ctypes.CType_Type", Nature::Container),
+    (c"_ctypes.PyCStructType", Nature::Container),
+    (c"_ctypes.UnionType", Nature::Container),
+    (c"_ctypes.PyCPointerType", Nature::Container),
+    (c"_ctypes.PyCArrayType", Nature::Container),
+    (c"_ctypes.PyCSimpleType", Nature::Container),
+    (c"_ctypes.PyCFuncPtrType", Nature::Container),
+    (c"ctypes.CField", Nature::Container),
     (c"_contextvars.Context", Nature::Stateful(VARIABLES)),
     (c"_contextvars.Token", Nature::Stateful(TOKEN)),
     (c"_hashlib.HASH", Nature::Stateful(HASHING)),
@@ -133,23 +146,10 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"hamt_collision_node", Nature::Stateful(VARIABLES)),
     (c"_thread._localdummy", Nature::Stateful(CACHE)),
     // Memory, and code, outside Python.
-    (c"_ctypes.CType_Type", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCStructType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.UnionType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCPointerType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCArrayType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCSimpleType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCFuncPtrType", Nature::Stateful(C_CLASS)),
-    (c"ctypes.CField", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.DictRemover", Nature::Stateful(C_CLASS)),
+    (c"_ctypes.DictRemover", Nature::Stateful(CACHE)),
     (c"_ctypes.StructParam_Type", Nature::Stateful(MEMORY)),
     (c"_ctypes.CArgObject", Nature::Stateful(MEMORY)),
     (c"_ctypes.CThunkObject", Nature::Stateful(POINTER)),
-    (c"_ctypes._CData", Nature::Stateful(MEMORY)),
-    (c"_ctypes.Structure", Nature::Stateful(MEMORY)),
-    (c"_ctypes.Union", Nature::Stateful(MEMORY)),
-    (c"_ctypes.Array", Nature::Stateful(MEMORY)),
-    (c"_ctypes._SimpleCData", Nature::Stateful(MEMORY)),
     (c"_ctypes._Pointer", Nature::Stateful(POINTER)),
     (c"_ctypes.CFuncPtr", Nature::Stateful(POINTER)),
     (c"PyCapsule", Nature::Stateful(POINTER)),
