@@ -59,6 +59,12 @@ imm_ready_frozen_type(PyTypeObject *type)
     return 1;
 }
 
+PyObject *
+imm_subclasses(PyTypeObject *type)
+{
+    return _PyType_GetSubclasses(type);
+}
+
 int
 imm_handles_signals(void)
 {
