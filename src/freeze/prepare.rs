@@ -27,6 +27,8 @@ const SORTING: &str = "it is being sorted: freeze it when that is done";
 pub const EXPORTED: &str = "something that is not frozen with it could write through a buffer of it: \
     release its memory views first";
 
+const ENTERED: &str = "code is running in it, and sets its variables: freeze context.copy()";
+
 const RAISED: &str = "it has a traceback, which holds running code: freeze error.with_traceback(None)";
 
 /// Why an object refuses whose type is not the one that all interpreters share.
@@ -69,6 +71,8 @@ pub enum Preparation {
     Examined(&'static Examined),
     /// Some of its state moves to the interpreter's part of it.
     Parted(&'static Kind),
+    /// It refuses while code runs in it.
+    Context,
     /// It refuses while it has a traceback.
     Exception,
     /// It will call with the module of whoever calls it.
@@ -105,6 +109,8 @@ impl Preparation {
                 Self::Parted(kind)
             } else if let Some(examined) = examine::of(ty) {
                 Self::Examined(examined)
+            } else if ty == &raw mut ffi::PyContext_Type {
+                Self::Context
             } else if ty == &raw mut ffi::PyCode_Type {
                 Self::Code
             } else if ty == &raw mut ffi::PyCFunction_Type {
@@ -269,6 +275,8 @@ impl Prepared {
                 Preparation::Examined(examined) => {
                     examine::refusal(op, examined).map_or(Ok(()), |reason| Err(refused(reason)))
                 }
+                Preparation::Context if ffi::imm_is_entered(op) != 0 => Err(refused(ENTERED)),
+                Preparation::Context => Ok(()),
                 Preparation::Exception if (*op.cast::<ffi::PyBaseExceptionObject>()).traceback.is_null() => Ok(()),
                 Preparation::Exception => Err(refused(RAISED)),
                 Preparation::CFunction => {

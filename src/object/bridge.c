@@ -1,5 +1,6 @@
 #include "bridge.h"
 #include "pycore_ceval.h"
+#include "pycore_context.h"
 #include "pycore_crossinterp.h"
 #include "pycore_global_objects.h"
 #include "pycore_interp.h"
@@ -63,6 +64,12 @@ PyObject *
 imm_subclasses(PyTypeObject *type)
 {
     return _PyType_GetSubclasses(type);
+}
+
+int
+imm_is_entered(PyObject *context)
+{
+    return ((PyContext *)context)->ctx_entered;
 }
 
 int

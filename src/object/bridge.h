@@ -38,6 +38,9 @@ int imm_ready_frozen_type(PyTypeObject *type);
 /* A new list of the direct subclasses that the current interpreter knows. */
 PyObject *imm_subclasses(PyTypeObject *type);
 
+/* True for a contextvars.Context in which code is running. */
+int imm_is_entered(PyObject *context);
+
 /* True if the current thread is the one that handles signals. */
 int imm_handles_signals(void);
 

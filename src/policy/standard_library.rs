@@ -21,7 +21,6 @@ const RESOURCE: &str = "it stands for a resource of this process: keep it outsid
 const RUNNING: &str = "it is a running computation: freeze the function that starts it";
 const TOKEN: &str =
     "a token is used up by ContextVar.reset(), in the context that made it: freeze the old value instead";
-const VARIABLES: &str = "a context holds the variables of one interpreter: freeze the values that are needed";
 const CACHE: &str = "it remembers while it works: keep one per interpreter in immutable.InterpreterLocal";
 const ENTRY: &str = "it asks the system when it is read: freeze its path, or its stat()";
 const EXPORT: &str = "it lends memory of another object: freeze that object";
@@ -46,6 +45,11 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"string.templatelib.Template", Nature::Container),
     (c"string.templatelib.Interpolation", Nature::Container),
     (c"_contextvars.ContextVar", Nature::Container),
+    (c"_contextvars.Context", Nature::Container), // asks the barrier when it is entered
+    (c"hamt", Nature::Container),
+    (c"hamt_array_node", Nature::Container),
+    (c"hamt_bitmap_node", Nature::Container),
+    (c"hamt_collision_node", Nature::Container),
     (c"Token.MISSING", Nature::Leaf),
     (c"NoneType", Nature::Leaf),
     (c"NoDefaultType", Nature::Leaf),
@@ -58,10 +62,6 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     // Ask the barrier.
     (c"_struct.Struct", Nature::Container),
     (c"xml.etree.ElementTree.Element", Nature::Container),
-    // Change by use.
-    (c"decimal.Context", Nature::Stateful(CONTEXT)),
-    (c"decimal.ContextManager", Nature::Stateful(CONTEXT)),
-    (c"decimal.SignalDictMixin", Nature::Stateful(CONTEXT)),
     // What an instance refers to decides (`super::examine`).
     (c"_ctypes._CData", Nature::Container),
     (c"_ctypes.Structure", Nature::Container),
@@ -77,7 +77,10 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"_ctypes.PyCSimpleType", Nature::Container),
     (c"_ctypes.PyCFuncPtrType", Nature::Container),
     (c"ctypes.CField", Nature::Container),
-    (c"_contextvars.Context", Nature::Stateful(VARIABLES)),
+    // Change by use.
+    (c"decimal.Context", Nature::Stateful(CONTEXT)),
+    (c"decimal.ContextManager", Nature::Stateful(CONTEXT)),
+    (c"decimal.SignalDictMixin", Nature::Stateful(CONTEXT)),
     (c"_contextvars.Token", Nature::Stateful(TOKEN)),
     (c"_hashlib.HASH", Nature::Stateful(HASHING)),
     (c"_hashlib.HASHXOF", Nature::Stateful(HASHING)),
@@ -140,10 +143,6 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"sys.legacy_event_handler", Nature::Stateful(RUNNING)),
     (c"sys.monitoring.branch_event_handler", Nature::Stateful(RUNNING)),
     (c"InstructionSequence", Nature::Stateful(BUILDER)),
-    (c"hamt", Nature::Stateful(VARIABLES)),
-    (c"hamt_array_node", Nature::Stateful(VARIABLES)),
-    (c"hamt_bitmap_node", Nature::Stateful(VARIABLES)),
-    (c"hamt_collision_node", Nature::Stateful(VARIABLES)),
     (c"_thread._localdummy", Nature::Stateful(CACHE)),
     // Memory, and code, outside Python.
     (c"_ctypes.DictRemover", Nature::Stateful(CACHE)),
