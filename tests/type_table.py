@@ -73,6 +73,9 @@ RECIPES = {
     "builtins.frozenset": "frozenset([1, (2,)])",
     "builtins.function": "exec_('def f(a=[1], *, b={}): return a, b', 'f')",
     "builtins.getset_descriptor": "type.__dict__['__doc__']",
+    "builtins.hamt_array_node": None,
+    "builtins.hamt_bitmap_node": None,
+    "builtins.hamt_collision_node": None,
     "builtins.instancemethod": None,
     "builtins.list": "[3, 1, [2]]",
     "builtins.managedbuffer": None,
@@ -175,9 +178,6 @@ def five():
     return datetime.timezone(datetime.timedelta(minutes=5), "five")
 
 
-KEPT = []
-
-
 def structure(how):
     """An object of ctypes, of a class of its own."""
     import ctypes
@@ -188,6 +188,9 @@ def structure(how):
     if how == "simple":
         return type("Made", (ctypes.c_int,), {})(5)
     return type("Made", (ctypes.Union if how == "union" else ctypes.Structure,), fields)(5)
+
+
+KEPT = []
 
 
 def weakly(how):
@@ -465,7 +468,8 @@ def remark(name, result):
         return f"yes, {one}", SHOWN_OTHERWISE[name]
     if not result["made"]:
         return one, "instances are not made on their own"
-    return ("yes, " if result["shared"] else "no, ") + one, ""
+    why = "" if result["one"] else "`isinstance` elsewhere says no: its class is another interpreter's"
+    return ("yes, " if result["shared"] else "no, ") + one, why
 
 
 def cells(name, result):
