@@ -654,12 +654,13 @@ unsafe fn keep_name(name: Object) {
         }
         if header::is_immortal_or_shared(name) {
             string::keep_immortal(name);
+            ffi::Py_IncRef(name); // never given back, as below
         } else {
             string::settle(name);
+            let references = header::refcnt(name) as usize;
             header::set_flags(name, header::flags(name) | FROZEN);
-        }
-        if header::flags(name) & header::STATIC == 0 {
-            header::set_refcnt(name, count::IMMORTAL);
+            // Not immortal: CPython holds that an immortal string is interned.
+            header::set_refcnt(name, count::encode(references + 1));
         }
     }
 }
