@@ -1,20 +1,31 @@
 """Containers, callables and classes of the standard library: frozen, used in another interpreter, and what refuses."""
 
 import abc
+import annotationlib
 import argparse
 import array
+import codecs
 import collections
 import collections.abc
 import contextlib
+import contextvars
 import copy
 import dataclasses
+import email
+import email.message
 import enum
 import functools
 import gc
+import http.cookiejar
 import ipaddress
+import itertools
 import logging
+import numbers
 import pathlib
 import pickle
+import pkgutil
+import statistics
+import string
 import textwrap
 import threading
 import types
@@ -24,6 +35,8 @@ import weakref
 from concurrent import interpreters
 
 import pytest
+import test_c_types
+import test_ctypes
 from graphs import frozen_now
 
 from immutable import MutationError, NotFreezableError, _stats, freeze, is_frozen
@@ -170,6 +183,89 @@ def template_string():
     return eval('t"Hello {name!r:>10}, {1 + 1}"', {"name": name})
 
 
+def cookie():
+    return http.cookiejar.Cookie(
+        0, "name", "value", None, False, "localhost", True, False, "/", True, False, None, False, None, None, {}
+    )
+
+
+def cookie_jar():
+    made = http.cookiejar.CookieJar()
+    made.set_cookie(cookie())
+    return made
+
+
+def email_message():
+    made = email.message.EmailMessage()
+    made["Subject"] = "größe"
+    made["To"] = "name@example.org"
+    made.set_content("text\n")
+    return made
+
+
+MULTIPART = """From: a@example.org
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="--x"
+
+----x
+Content-Type: text/plain
+
+one
+----x
+Content-Type: text/plain; charset="utf-8"
+Content-Transfer-Encoding: base64
+
+dHdv
+----x--
+"""
+
+
+def context(variables=2):
+    made = contextvars.Context()
+    for number in range(variables):
+        made.run(contextvars.ContextVar(f"number {number}").set, number)
+    return made
+
+
+def type_alias():
+    namespace = {"__name__": __name__}
+    exec("type Pair[T] = tuple[T, T]", namespace)
+    return namespace["Pair"]
+
+
+class Figure(abc.ABC):
+    @abc.abstractmethod
+    def area(self): ...
+
+
+class Square(Figure):
+    def area(self):
+        return 4
+
+
+Figure.register(int)
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 3
+
+
+class Mode(enum.StrEnum):
+    FAST = enum.auto()
+    SLOW = enum.auto()
+
+
+class Bits(enum.IntFlag):
+    ONE = 1
+    FOUR = 4
+
+
 # How to make a value, and an expression that uses it.
 VALUES = {
     "deque": (
@@ -262,6 +358,84 @@ VALUES = {
     ),
     "Path": (lambda: pathlib.Path("/"), "value, value.is_dir(), value.exists(), value.info.is_dir(), value.parents[:]"),
     "typing": (lambda: [typing.Optional[int], typing.Any, typing.Callable[[int], str]], "value"),  # noqa: UP045
+    "Cookie": (cookie, "value.name, value.value, value.is_expired(), value"),
+    "CookieJar": (
+        cookie_jar,
+        "[each.value for each in value], len(value), value",
+    ),
+    "class of a codec": (
+        lambda: codecs.getwriter("utf-8"),
+        "value(__import__('io').BytesIO()).write('text'), value.encode('text')",
+    ),
+    "ForwardRef": (
+        lambda: annotationlib.ForwardRef("list[Unknown] | None"),
+        "value, value.__forward_arg__, value.evaluate(locals={'Unknown': int}), "
+        "value.evaluate(format=__import__('annotationlib').Format.FORWARDREF)",
+    ),
+    "string.Template": (
+        lambda: string.Template("$a and ${b}"),
+        "value.substitute(a=1, b=2), value.template, value.get_identifiers(), value.safe_substitute(a=1)",
+    ),
+    "NormalDist": (
+        lambda: statistics.NormalDist(1.5, 0.5),
+        "value, value.cdf(1), value + 1, value.quantiles(2), value == value, "
+        "hash(value) == hash(value), value.variance",
+    ),
+    "EmailMessage": (
+        email_message,
+        "value['Subject'], value.get_content(), value.as_string(), value.get_content_type(), value.keys(), "
+        "value['To'].addresses[0].username, bytes(value)",
+    ),
+    "Message with parts": (
+        lambda: email.message_from_string(MULTIPART),
+        "[part.get_payload(decode=True) for part in value.walk()], value.get_boundary(), "
+        "value.as_string(), value['From']",
+    ),
+    "weak reference": (
+        lambda: (lambda shape: [shape, weakref.ref(shape), weakref.proxy(shape)])(Shape(2)),
+        "value[1]() is value[0], value[2].size, value[1]().doubled",
+    ),
+    "WeakValueDictionary": (
+        lambda: (lambda shape: [shape, weakref.WeakValueDictionary(a=shape)])(Shape(2)),
+        "value[1]['a'].size, list(value[1]), len(value[1])",
+    ),
+    "local": (threading.local, "setattr(value, 'number', 1), value.number, vars(value)"),
+    "Context": (
+        context,
+        "[(each.name, value[each]) for each in value], len(value), value.copy() == value, "
+        "value.get(next(iter(value))), "
+        "[value.copy().run(each.get) for each in value]",
+    ),
+    "Context, empty": (contextvars.Context, "len(value), list(value), value.copy().run(len, ())"),
+    "Context, full": (
+        lambda: context(100),
+        "len(value), sorted(value.values())[:3], all(each in value for each in value), len(dict(value.items()))",
+    ),
+    "ContextVar": (lambda: contextvars.ContextVar("name", default=3), "value.get(), value.name"),
+    "numbers": (
+        lambda: [numbers.Real, numbers.Complex],
+        "[isinstance(1.5, each) for each in value], [issubclass(int, each) for each in value], "
+        "[isinstance('', each) for each in value]",
+    ),
+    "collections.abc": (
+        lambda: [collections.abc.Mapping, collections.abc.Sized, collections.abc.Hashable],
+        "[isinstance({}, each) for each in value], [issubclass(list, each) for each in value]",
+    ),
+    "generic alias": (
+        lambda: [collections.abc.Callable[[int], str], dict[str, list[int]], int | None, typing.Literal["a", 1]],
+        "value, [each.__args__ for each in value]",
+    ),
+    "TypeAliasType": (type_alias, "value.__name__, value.__value__, value.__type_params__"),
+    "abstract class": (
+        Square,
+        "value.area(), isinstance(value, type(value).__base__), issubclass(int, type(value).__base__)",
+    ),
+    "Enum": (lambda: [Color.RED, Color], "value[0], value[0].value, list(value[1]), value[1](2), value[1]['RED']"),
+    "IntEnum": (lambda: Level.HIGH, "value, value + 1, value > type(value).LOW, value | 4, f'{value:d}'"),
+    "StrEnum": (lambda: Mode.FAST, "value, value.upper(), value == 'fast', type(value)('slow')"),
+    "IntFlag": (lambda: Bits.ONE | Bits.FOUR, "value, value & 1, value | 2, ~value, value ^ 5, value + 1, list(value)"),
+    "method": (lambda: Shape(3).__repr__, "value(), value.__self__.size, value.__func__.__name__"),
+    "code": (lambda: (lambda x: x + 1).__code__, "value.co_argcount, value.co_varnames, list(value.co_lines())"),
     "MappingProxyType": (lambda: types.MappingProxyType({"a": [1]}), "value['a'], dict(value)"),
     "lock": (
         threading.Lock,
@@ -1074,3 +1248,175 @@ def test_writing_the_default_of_a_frozen_defaultdict_raises_before_the_factory_r
     assert outcome(lambda: table["b"]) is MutationError
     assert made == []
     assert "b" not in table
+
+
+# ---- what is promised ------------------------------------------------------------------------------------------------
+
+# Each class, function or construct of the standard library that is promised to freeze and to be of use in any
+# interpreter, and the values, here or in the other two files, that make the round trip for it. The values are instances
+# of what has a dotted name.
+PROMISED = {
+    "fractions.Fraction": ["Fraction"],
+    "decimal.Decimal": ["Decimal", "Decimal subclass"],
+    "datetime.date": ["date", "datetime"],
+    "datetime.time": ["time", "time with a zone"],
+    "datetime.datetime": [
+        "datetime with a zone",
+        "datetime with a zone in Python",
+        "datetime with a zone of the database",
+        "datetime subclass",
+    ],
+    "datetime.timedelta": ["timedelta", "no time"],
+    "datetime.tzinfo": ["timezone", "UTC", "ZoneInfo"],
+    "zoneinfo.ZoneInfo": ["ZoneInfo"],
+    "re.Pattern": ["Pattern", "bytes Pattern"],
+    "re.Match": ["Match"],
+    "enum.Enum": ["IntEnum", "StrEnum"],
+    "enum.Flag": ["Flag", "IntFlag"],
+    "classes of enum": ["Enum"],
+    "dataclasses": ["dataclass"],
+    "constructs of typing": ["typing", "generic alias"],
+    "typing.TypeAliasType": ["TypeAliasType"],
+    "annotationlib.ForwardRef": ["ForwardRef"],
+    "constructs of collections_abc": ["collections.abc", "generic alias"],
+    "abstract classes": ["abstract class", "collections.abc", "numbers"],
+    "numbers": ["numbers"],
+    "collections.deque": ["deque", "deque, long"],
+    "collections.defaultdict": ["defaultdict"],
+    "collections.OrderedDict": ["OrderedDict", "OrderedDict, empty"],
+    "collections.Counter": ["Counter"],
+    "collections.ChainMap": ["ChainMap"],
+    "collections.UserDict": ["UserDict"],
+    "collections.UserList": ["UserList"],
+    "collections.UserString": ["UserString"],
+    "namedtuple": ["namedtuple"],
+    "uuid.UUID": ["UUID"],
+    "ipaddress.IPv4Address": ["IPv4Address"],
+    "ipaddress.IPv6Network": ["IPv6Network"],
+    "pathlib.PurePath": ["PurePath", "PureWindowsPath", "Path"],
+    "pathlib.Path": ["Path"],
+    "array.array": ["array", "array of text"],
+    "struct.Struct": ["Struct"],
+    "functools.partial": ["partial", "partial with a placeholder"],
+    "partialmethod": ["partialmethod"],
+    "lru_cache": ["lru_cache", "cache"],
+    "cached_property": ["cached_property"],
+    "singledispatch": ["singledispatch"],
+    "total_ordering": ["total_ordering"],
+    "cmp_to_key": ["cmp_to_key"],
+    "operator.itemgetter": ["itemgetter"],
+    "operator.attrgetter": ["attrgetter"],
+    "operator.methodcaller": ["methodcaller"],
+    "types.SimpleNamespace": ["SimpleNamespace"],
+    "types.MappingProxyType": ["MappingProxyType"],
+    "types.MethodType": ["method"],
+    "types.CodeType": ["code"],
+    "generic aliases": ["generic alias"],
+    "string.Template": ["string.Template"],
+    "string.templatelib.Template": ["t-string"],
+    "statistics.NormalDist": ["NormalDist"],
+    "xml.etree.ElementTree.Element": ["Element"],
+    "email.message.Message": ["Message with parts"],
+    "email.message.EmailMessage": ["EmailMessage"],
+    "http.cookiejar.CookieJar": ["CookieJar"],
+    "argparse.Namespace": ["Namespace"],
+    "logging.LogRecord": ["LogRecord"],
+    "weakref": ["weak reference", "WeakValueDictionary"],
+    "threading locks": ["lock", "RLock"],
+    "threading.local": ["local"],
+    "builtins.BaseException": ["exception", "OSError", "ExceptionGroup"],
+    "contextvars.Context": ["Context", "Context, empty", "Context, full"],
+    "contextvars.ContextVar": ["ContextVar"],
+    "ctypes.Structure": ["structure", "nested structure", "big-endian structure", "anonymous field, attribute"],
+    "ctypes.Union": ["union"],
+    "ctypes.Array": ["array of structures", "string buffer", "wide string buffer"],
+    "ctypes._SimpleCData": ["integer", "float", "long double", "char", "bool"],
+}
+
+# What refuses, and what its reason names.
+REFUSED = {
+    "random.Random": (instance_of("random.Random", 1), "InterpreterLocal"),
+    "random.SystemRandom": (instance_of("random.SystemRandom"), "InterpreterLocal"),
+    "decimal.Context": (instance_of("decimal.Context"), "decimal.getcontext()"),
+    "decimal.Context of the thread": (instance_of("decimal.getcontext"), "decimal.getcontext()"),
+    "ast.AST": (instance_of("ast.parse", "a + 1"), "ast.unparse(tree)"),
+    "ctypes._Pointer": (instance_of("ctypes.c_char_p", b"text"), "freeze what it points to"),
+    "ctypes._CFuncPtr": (lambda: test_ctypes.CALLBACK(abs), "`import ctypes`"),
+    "ctypes.CDLL": (instance_of("ctypes.CDLL", None), "`import ctypes`"),
+}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_everything_that_is_promised_makes_the_round_trip(name):
+    made = {**test_c_types.VALUES, **test_ctypes.VALUES, **VALUES}
+    values = [made[each][0]() for each in PROMISED[name]]
+    assert values
+    if "." in name:
+        cls = pkgutil.resolve_name(name)
+        assert [value for value in values if not isinstance(value, cls)] == []
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_one_interpreters_or_memory_refuses_and_names_the_way_out(name):
+    make, names = REFUSED[name]
+    assert names in refusal([make()]).reason
+
+
+def test_no_iterator_of_itertools_is_without_state():
+    arguments = {
+        "batched": ([1], 1),
+        "combinations": ([1], 1),
+        "combinations_with_replacement": ([1], 1),
+        "compress": ([1], [1]),
+        "count": (),
+        "dropwhile": (bool, [1]),
+        "filterfalse": (bool, [1]),
+        "islice": ([1], 1),
+        "starmap": (max, [(1, 2)]),
+        "takewhile": (bool, [1]),
+    }
+    classes = [each for name, each in vars(itertools).items() if isinstance(each, type) and not name.startswith("_")]
+    assert len(classes) > 15
+    for cls in classes:
+        assert "freeze what it iterates over" in refusal(cls(*arguments.get(cls.__name__, ([1],)))).reason
+
+
+def test_a_context_in_which_code_runs_refuses_and_a_frozen_one_is_not_entered():
+    running = context()
+    assert "context.copy()" in running.run(refusal, running).reason
+    freeze(running)
+    with pytest.raises(MutationError):
+        running.run(len, ())
+    variable = next(iter(running))
+    value, duplicate = running[variable], running.copy()
+    duplicate.run(variable.set, "new")
+    assert (duplicate[variable], running[variable]) == ("new", value)
+
+
+def test_an_empty_context_outlives_the_interpreter_that_froze_it():
+    maker = interpreters.create()
+    inbox = interpreters.create_queue()
+    maker.prepare_main(inbox=inbox)
+    maker.exec("import contextvars; from immutable import freeze; inbox.put(freeze(contextvars.Context()))")
+    received = inbox.get_nowait()
+    maker.close()
+    gc.collect()
+    assert (len(received), list(received), received == contextvars.Context()) == (0, [], True)
+    assert received.copy().run(len, ()) == 0
+
+
+def test_what_a_subclass_of_a_frozen_abstract_class_has_registered_counts_elsewhere(run_python):
+    # In a process of its own: of these classes, only the two are frozen.
+    run_python("""
+        import collections.abc, numbers
+        from concurrent import interpreters
+        from immutable import freeze, is_frozen
+
+        freeze([numbers.Real, collections.abc.Mapping])
+        assert not is_frozen(numbers.Integral)
+        other = interpreters.create()
+        other.prepare_main(real=numbers.Real, mapping=collections.abc.Mapping)
+        other.exec("assert issubclass(int, real) and isinstance(True, real) and not issubclass(complex, real)")
+        other.exec("assert issubclass(dict, mapping) and isinstance({}, mapping) and not issubclass(list, mapping)")
+        other.close()
+    """)

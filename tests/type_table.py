@@ -43,6 +43,19 @@ RECIPES = {
     "functools.KeyWrapper": "__import__('functools').cmp_to_key(lambda a, b: 0)(1)",
     "functools._lru_cache_wrapper": "__import__('functools').lru_cache(exec_('def f(x): return [x]', 'f'))",
     "_collections._tuplegetter": "__import__('collections').namedtuple('P', 'x').x",
+    "_ctypes.Array": "structure('array')",
+    "_ctypes.CType_Type": "type(structure('simple'))",
+    "_ctypes.PyCArrayType": "type(structure('array'))",
+    "_ctypes.PyCFuncPtrType": "type('Made', (__import__('_ctypes').CFuncPtr,), {'_flags_': 1})",
+    "_ctypes.PyCPointerType": "__import__('ctypes').POINTER(type(structure('structure')))",
+    "_ctypes.PyCSimpleType": "type(structure('simple'))",
+    "_ctypes.PyCStructType": "type(structure('structure'))",
+    "_ctypes.Structure": "structure('structure')",
+    "_ctypes.Union": "structure('union')",
+    "_ctypes.UnionType": "type(structure('union'))",
+    "_ctypes._CData": None,
+    "_ctypes._SimpleCData": "structure('simple')",
+    "ctypes.CField": "type(structure('structure')).x",
     "_contextvars.ContextVar": "__import__('contextvars').ContextVar('name', default=(1,))",
     "_csv.Dialect": "__import__('csv').get_dialect('excel')",
     "_sre.SRE_Template": "__import__('re')._compile_template(__import__('re').compile('(.)'), r'a\\1')",
@@ -60,6 +73,9 @@ RECIPES = {
     "builtins.frozenset": "frozenset([1, (2,)])",
     "builtins.function": "exec_('def f(a=[1], *, b={}): return a, b', 'f')",
     "builtins.getset_descriptor": "type.__dict__['__doc__']",
+    "builtins.hamt_array_node": None,
+    "builtins.hamt_bitmap_node": None,
+    "builtins.hamt_collision_node": None,
     "builtins.instancemethod": None,
     "builtins.list": "[3, 1, [2]]",
     "builtins.managedbuffer": None,
@@ -160,6 +176,18 @@ def exec_(source, name):
 def five():
     """A time zone."""
     return datetime.timezone(datetime.timedelta(minutes=5), "five")
+
+
+def structure(how):
+    """An object of ctypes, of a class of its own."""
+    import ctypes
+
+    fields = {"_fields_": [("x", ctypes.c_int), ("y", ctypes.c_char * 8)]}
+    if how == "array":
+        return (type("Made", (ctypes.Structure,), fields) * 2)()
+    if how == "simple":
+        return type("Made", (ctypes.c_int,), {})(5)
+    return type("Made", (ctypes.Union if how == "union" else ctypes.Structure,), fields)(5)
 
 
 KEPT = []
@@ -440,7 +468,8 @@ def remark(name, result):
         return f"yes, {one}", SHOWN_OTHERWISE[name]
     if not result["made"]:
         return one, "instances are not made on their own"
-    return ("yes, " if result["shared"] else "no, ") + one, ""
+    why = "" if result["one"] else "`isinstance` elsewhere says no: its class is another interpreter's"
+    return ("yes, " if result["shared"] else "no, ") + one, why
 
 
 def cells(name, result):

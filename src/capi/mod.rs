@@ -19,7 +19,7 @@ use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
-use crate::policy::{Policy, Scope};
+use crate::policy::{Policy, Scope, examine};
 use crate::python::static_type::_PyImmutable_InitTypes;
 use crate::share::{self, c_type, exception, interpreter, sentinel};
 
@@ -255,6 +255,15 @@ pub unsafe extern "C" fn _PyImmutable_SetSubclasses(class: Type, subclasses: Obj
 pub unsafe extern "C" fn _PyImmutable_AnnounceParted(kind: *mut share::part::Kind) {
     // SAFETY: the caller's.
     unsafe { share::part::announce(kind) }
+}
+
+/// `_PyImmutable_AnnounceExamined`
+///
+/// # Safety
+/// `examined` points to a static structure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_AnnounceExamined(examined: *mut examine::Examined) {
+    examine::announce(examined);
 }
 
 /// `_PyImmutable_Part`

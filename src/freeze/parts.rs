@@ -37,11 +37,19 @@ struct Link {
     registration: NewRegistration,
 }
 
+/// A class that counts as a subclass of an abstract base class, since it was registered with a subclass of that.
+struct Inherited {
+    base: Type,
+    key: u64,
+    registration: NewRegistration,
+}
+
 /// What one search has entered.
 #[derive(Default)]
 pub struct PreparedParts {
     entered: Vec<Entered>,
     links: Vec<Link>,
+    inherited: Vec<Inherited>,
 }
 
 impl PreparedParts {
@@ -128,6 +136,51 @@ impl PreparedParts {
                     self.links.push(Link { base, class, registration: NewRegistration::new()? });
                 }
             }
+            self.collect_inherited(class, class)
+        }
+    }
+
+    /// Notes the classes that every interpreter knows and that are registered with a subclass of `base`, such as `int` with
+    /// `numbers.Integral`: other interpreters do not have these subclasses.
+    unsafe fn collect_inherited(&mut self, base: Type, class: Type) -> Result<(), Stop> {
+        // SAFETY: the caller's. The list holds the subclasses; the registry is an exact set of weak references, which
+        // nothing changes meanwhile.
+        unsafe {
+            let subclasses = raise::unless_null(ffi::imm_subclasses(class))?;
+            let mut outcome = Ok(());
+            for i in 0..ffi::PyList_Size(subclasses) {
+                let subclass: Type = ffi::PyList_GetItem(subclasses, i).cast();
+                outcome = self.collect_inherited(base, subclass);
+                if outcome.is_ok()
+                    && let Some(registry) = part::own_registry(subclass)
+                {
+                    outcome = self.collect_keys(base, registry);
+                }
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            ffi::Py_DecRef(subclasses);
+            outcome
+        }
+    }
+
+    unsafe fn collect_keys(&mut self, base: Type, registry: Object) -> Result<(), Stop> {
+        // SAFETY: as `collect_inherited`.
+        unsafe {
+            let (mut position, mut weak, mut hash) = (0, ptr::null_mut(), 0);
+            while ffi::_PySet_NextEntry(registry, &raw mut position, &raw mut weak, &raw mut hash) != 0 {
+                let mut class = ptr::null_mut();
+                if ffi::PyWeakref_GetRef(weak, &raw mut class) <= 0 {
+                    continue;
+                }
+                let key = part::key_of(class.cast());
+                ffi::Py_DecRef(class); // not the last: the registry's weak reference led to it
+                if key != 0 {
+                    self.inherited.try_reserve(1)?;
+                    self.inherited.push(Inherited { base, key, registration: NewRegistration::new()? });
+                }
+            }
             Ok(())
         }
     }
@@ -175,6 +228,11 @@ impl PreparedParts {
             for Link { base, class, registration } in self.links.drain(..) {
                 if let Some(token) = part::own_token(base) {
                     token.register(registration, 0, part::own_token(class));
+                }
+            }
+            for Inherited { base, key, registration } in self.inherited.drain(..) {
+                if let Some(token) = part::own_token(base) {
+                    token.register(registration, key, None);
                 }
             }
         }

@@ -16,6 +16,7 @@ use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
+use crate::policy::examine::{self, Examined};
 use crate::policy::{self, Refusal, declared};
 use crate::share::part::{self, Kind};
 use crate::share::{cfunction, class, interpreter, module, module_type, string};
@@ -25,6 +26,8 @@ const SORTING: &str = "it is being sorted: freeze it when that is done";
 /// Why a bytearray, array or memory view refuses.
 pub const EXPORTED: &str = "something that is not frozen with it could write through a buffer of it: \
     release its memory views first";
+
+const ENTERED: &str = "code is running in it, and sets its variables: freeze context.copy()";
 
 const RAISED: &str = "it has a traceback, which holds running code: freeze error.with_traceback(None)";
 
@@ -64,8 +67,12 @@ pub enum Preparation {
     Code,
     /// It will own its referent.
     WeakReference,
+    /// It may hold what cannot be frozen.
+    Examined(&'static Examined),
     /// Some of its state moves to the interpreter's part of it.
     Parted(&'static Kind),
+    /// It refuses while code runs in it.
+    Context,
     /// It refuses while it has a traceback.
     Exception,
     /// It will call with the module of whoever calls it.
@@ -100,6 +107,10 @@ impl Preparation {
                 Self::Exception
             } else if let Some(kind) = part::kind_of(ty) {
                 Self::Parted(kind)
+            } else if let Some(examined) = examine::of(ty) {
+                Self::Examined(examined)
+            } else if ty == &raw mut ffi::PyContext_Type {
+                Self::Context
             } else if ty == &raw mut ffi::PyCode_Type {
                 Self::Code
             } else if ty == &raw mut ffi::PyCFunction_Type {
@@ -261,6 +272,11 @@ impl Prepared {
                 }
                 Preparation::WeakReference => self.weak.enter_reference(op),
                 Preparation::Parted(kind) => self.parts.prepare(op, kind),
+                Preparation::Examined(examined) => {
+                    examine::refusal(op, examined).map_or(Ok(()), |reason| Err(refused(reason)))
+                }
+                Preparation::Context if ffi::imm_is_entered(op) != 0 => Err(refused(ENTERED)),
+                Preparation::Context => Ok(()),
                 Preparation::Exception if (*op.cast::<ffi::PyBaseExceptionObject>()).traceback.is_null() => Ok(()),
                 Preparation::Exception => Err(refused(RAISED)),
                 Preparation::CFunction => {

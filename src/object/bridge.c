@@ -1,5 +1,6 @@
 #include "bridge.h"
 #include "pycore_ceval.h"
+#include "pycore_context.h"
 #include "pycore_crossinterp.h"
 #include "pycore_global_objects.h"
 #include "pycore_interp.h"
@@ -75,6 +76,18 @@ imm_ready_frozen_type(PyTypeObject *type)
     // The first to look an attribute up would store it otherwise.
     (void)PyUnstable_Type_AssignVersionTag(type);
     return 1;
+}
+
+PyObject *
+imm_subclasses(PyTypeObject *type)
+{
+    return _PyType_GetSubclasses(type);
+}
+
+int
+imm_is_entered(PyObject *context)
+{
+    return ((PyContext *)context)->ctx_entered;
 }
 
 int

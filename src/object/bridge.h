@@ -35,6 +35,12 @@ int imm_init_static_type(PyTypeObject *type);
  * 1 if it was made ready just now, 0 if before, or -1 with an exception. */
 int imm_ready_frozen_type(PyTypeObject *type);
 
+/* A new list of the direct subclasses that the current interpreter knows. */
+PyObject *imm_subclasses(PyTypeObject *type);
+
+/* True for a contextvars.Context in which code is running. */
+int imm_is_entered(PyObject *context);
+
 /* True if the current thread is the one that handles signals. */
 int imm_handles_signals(void);
 

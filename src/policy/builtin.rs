@@ -99,6 +99,9 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"_asyncio.Task", Nature::Stateful(RUNNING)),
 ];
 
+/// Types whose instances refuse, but not the classes that derive from them.
+const BASES_OF_FROZEN_CLASSES: &[&CStr] = &[c"_ctypes._Pointer", c"_ctypes.CFuncPtr"];
+
 /// Types of `datetime` with references that only their layout tells.
 const TEMPORAL: &[(&CStr, Temporal)] = &[
     (c"datetime.time", Temporal::Time),
@@ -106,9 +109,10 @@ const TEMPORAL: &[(&CStr, Temporal)] = &[
     (c"datetime.timezone", Temporal::TimeZone),
 ];
 
-/// True for the types of C modules that all interpreters share (`share::c_type`): their instances can be frozen.
+/// True for the types of C modules that all interpreters share (`share::c_type`): their instances can be frozen, or those
+/// of classes that derive from them.
 pub fn is_shared_by_name(name: &CStr) -> bool {
-    matches!(by_name(name), Some(Nature::Leaf | Nature::Container))
+    matches!(by_name(name), Some(Nature::Leaf | Nature::Container)) || BASES_OF_FROZEN_CLASSES.contains(&name)
 }
 
 fn by_name(name: &CStr) -> Option<Nature> {

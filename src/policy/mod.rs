@@ -16,6 +16,7 @@
 
 mod builtin;
 pub mod declared;
+pub mod examine;
 pub mod hook;
 pub mod option;
 mod registry;

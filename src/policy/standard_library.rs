@@ -13,8 +13,6 @@ const FED: &str = "it is fed with data as it comes: freeze what goes in or comes
 const BUILDER: &str = "it is at work on something: freeze what it makes";
 const MEMORY: &str = "it is memory that C code may write, and whose address it may know: freeze bytes(obj), or what you \
     read from it";
-const C_CLASS: &str =
-    "ctypes completes its classes when they are used: refer to it through its module, which stays mutable";
 const POINTER: &str = "it leads to memory or code that nothing keeps from changing: freeze what it refers to in Python";
 const TREE: &str = "the classes of its nodes are made anew by each interpreter: freeze its source, ast.unparse(tree)";
 const QUEUE: &str =
@@ -23,7 +21,6 @@ const RESOURCE: &str = "it stands for a resource of this process: keep it outsid
 const RUNNING: &str = "it is a running computation: freeze the function that starts it";
 const TOKEN: &str =
     "a token is used up by ContextVar.reset(), in the context that made it: freeze the old value instead";
-const VARIABLES: &str = "a context holds the variables of one interpreter: freeze the values that are needed";
 const CACHE: &str = "it remembers while it works: keep one per interpreter in immutable.InterpreterLocal";
 const ENTRY: &str = "it asks the system when it is read: freeze its path, or its stat()";
 const EXPORT: &str = "it lends memory of another object: freeze that object";
@@ -48,6 +45,11 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"string.templatelib.Template", Nature::Container),
     (c"string.templatelib.Interpolation", Nature::Container),
     (c"_contextvars.ContextVar", Nature::Container),
+    (c"_contextvars.Context", Nature::Container), // asks the barrier when it is entered
+    (c"hamt", Nature::Container),
+    (c"hamt_array_node", Nature::Container),
+    (c"hamt_bitmap_node", Nature::Container),
+    (c"hamt_collision_node", Nature::Container),
     (c"Token.MISSING", Nature::Leaf),
     (c"NoneType", Nature::Leaf),
     (c"NoDefaultType", Nature::Leaf),
@@ -60,11 +62,25 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     // Ask the barrier.
     (c"_struct.Struct", Nature::Container),
     (c"xml.etree.ElementTree.Element", Nature::Container),
+    // What an instance refers to decides (`super::examine`).
+    (c"_ctypes._CData", Nature::Container),
+    (c"_ctypes.Structure", Nature::Container),
+    (c"_ctypes.Union", Nature::Container),
+    (c"_ctypes.Array", Nature::Container),
+    (c"_ctypes._SimpleCData", Nature::Container),
+    // The classes of these change no more once they are frozen, but for a table of each interpreter.
+    (c"_ctypes.CType_Type", Nature::Container),
+    (c"_ctypes.PyCStructType", Nature::Container),
+    (c"_ctypes.UnionType", Nature::Container),
+    (c"_ctypes.PyCPointerType", Nature::Container),
+    (c"_ctypes.PyCArrayType", Nature::Container),
+    (c"_ctypes.PyCSimpleType", Nature::Container),
+    (c"_ctypes.PyCFuncPtrType", Nature::Container),
+    (c"ctypes.CField", Nature::Container),
     // Change by use.
     (c"decimal.Context", Nature::Stateful(CONTEXT)),
     (c"decimal.ContextManager", Nature::Stateful(CONTEXT)),
     (c"decimal.SignalDictMixin", Nature::Stateful(CONTEXT)),
-    (c"_contextvars.Context", Nature::Stateful(VARIABLES)),
     (c"_contextvars.Token", Nature::Stateful(TOKEN)),
     (c"_hashlib.HASH", Nature::Stateful(HASHING)),
     (c"_hashlib.HASHXOF", Nature::Stateful(HASHING)),
@@ -127,29 +143,12 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"sys.legacy_event_handler", Nature::Stateful(RUNNING)),
     (c"sys.monitoring.branch_event_handler", Nature::Stateful(RUNNING)),
     (c"InstructionSequence", Nature::Stateful(BUILDER)),
-    (c"hamt", Nature::Stateful(VARIABLES)),
-    (c"hamt_array_node", Nature::Stateful(VARIABLES)),
-    (c"hamt_bitmap_node", Nature::Stateful(VARIABLES)),
-    (c"hamt_collision_node", Nature::Stateful(VARIABLES)),
     (c"_thread._localdummy", Nature::Stateful(CACHE)),
     // Memory, and code, outside Python.
-    (c"_ctypes.CType_Type", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCStructType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.UnionType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCPointerType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCArrayType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCSimpleType", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.PyCFuncPtrType", Nature::Stateful(C_CLASS)),
-    (c"ctypes.CField", Nature::Stateful(C_CLASS)),
-    (c"_ctypes.DictRemover", Nature::Stateful(C_CLASS)),
+    (c"_ctypes.DictRemover", Nature::Stateful(CACHE)),
     (c"_ctypes.StructParam_Type", Nature::Stateful(MEMORY)),
     (c"_ctypes.CArgObject", Nature::Stateful(MEMORY)),
     (c"_ctypes.CThunkObject", Nature::Stateful(POINTER)),
-    (c"_ctypes._CData", Nature::Stateful(MEMORY)),
-    (c"_ctypes.Structure", Nature::Stateful(MEMORY)),
-    (c"_ctypes.Union", Nature::Stateful(MEMORY)),
-    (c"_ctypes.Array", Nature::Stateful(MEMORY)),
-    (c"_ctypes._SimpleCData", Nature::Stateful(MEMORY)),
     (c"_ctypes._Pointer", Nature::Stateful(POINTER)),
     (c"_ctypes.CFuncPtr", Nature::Stateful(POINTER)),
     (c"PyCapsule", Nature::Stateful(POINTER)),

@@ -40,6 +40,9 @@ const INTERPRETERS: &str = "it names an interpreter, or something that interpret
     keep it outside of frozen objects, or use immutable.channel()";
 const CACHES: &str = "it uses tables that its module fills in: name the module (`import` it) instead of the function";
 
+const FOREIGN_CODE: &str = "it leads to code outside Python, or to tables that ctypes fills in: keep the name of the \
+    library, and load it where it is used, through `import ctypes`";
+
 const fn module(name: &'static str, advice: &'static str) -> Module {
     Module { name, except: &[], advice }
 }
@@ -56,14 +59,17 @@ const MODULES: &[Module] = &[
     module("asyncio", TASKS),
     module("bdb", TESTS),
     module("code", TESTS),
-    all_but("codecs", &["CodecInfo"], CODECS),
+    all_but(
+        "codecs",
+        &["Codec", "CodecInfo", "StreamReader", "StreamReaderWriter", "StreamRecoder", "StreamWriter"],
+        CODECS,
+    ),
     module("concurrent.futures", EXECUTORS),
     module("concurrent.interpreters", INTERPRETERS),
     module("dbm", FILES),
     module("doctest", TESTS),
     module("ftplib", CONNECTIONS),
     all_but("http.client", &["HTTPMessage"], CONNECTIONS),
-    module("http.cookiejar", CONNECTIONS),
     module("http.server", CONNECTIONS),
     module("imaplib", CONNECTIONS),
     all_but("importlib", &["import_module"], IMPORTS),
@@ -115,6 +121,7 @@ const MODULES: &[Module] = &[
 
 /// Modules of which only these names refuse.
 const NAMES: &[(&str, &[&str], &str)] = &[
+    ("ctypes", &["CDLL", "PyDLL", "LibraryLoader", "CFUNCTYPE", "PYFUNCTYPE", "POINTER", "pointer"], FOREIGN_CODE),
     ("contextlib", &["AsyncExitStack", "ExitStack", "_BaseExitStack"], EXITS),
     ("_weakrefset", &["_IterationGuard"], SCHEDULES),
 ];

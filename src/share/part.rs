@@ -425,6 +425,19 @@ pub unsafe fn own_data(class: Type) -> Option<Object> {
     }
 }
 
+/// The set of weak references to the classes that were registered with a mutable abstract base class, borrowed.
+///
+/// # Safety
+/// As [`own_token`].
+pub unsafe fn own_registry(class: Type) -> Option<Object> {
+    // SAFETY: the caller's; the kind tells where the object has its registry, null if it is empty.
+    unsafe {
+        let data = own_data(class)?;
+        let registry = *data.byte_offset(kind_of(header::type_of(data))?.registry).cast::<Object>();
+        (!registry.is_null()).then_some(registry)
+    }
+}
+
 /// True if `subclass` was registered with the abstract base class `class` before that was frozen.
 ///
 /// # Errors

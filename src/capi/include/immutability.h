@@ -318,6 +318,18 @@ PyAPI_FUNC(PyObject *) _PyImmutable_Part(PyObject *op);
  * -1 with MemoryError. */
 PyAPI_FUNC(int) _PyImmutable_IsRegistered(PyTypeObject *abc, PyTypeObject *subclass);
 
+/* A type whose instances are examined one by one, as a freeze reaches them. */
+typedef struct {
+    /* tp_traverse of the type, by which it is known. */
+    int (*traverse)(PyObject *, int (*visit)(PyObject *, void *), void *);
+    /* Why op, which is mutable, cannot be frozen just now, and the way out: a
+     * static string in ASCII; or NULL. Runs no Python code, changes nothing. */
+    const char *(*examine)(PyObject *op);
+} _PyImmutable_ExaminedType;
+
+/* type_info is static. Any interpreter may announce it again. */
+PyAPI_FUNC(void) _PyImmutable_AnnounceExamined(_PyImmutable_ExaminedType *type_info);
+
 /* Can op pass to another interpreter by reference? 1: yes, and *receive makes
  * the received object; 0: no, as it is not frozen; -1: it is frozen, but an
  * exception says why it cannot. */
