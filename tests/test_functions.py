@@ -16,7 +16,7 @@ import weakref
 
 import pytest
 
-from immutable import MutationError, NotFreezableError, freeze, is_frozen
+from immutable import MutationError, NotFreezableError, _stats, freeze, is_frozen
 
 # ---- Globals ---------------------------------------------------------------
 
@@ -1421,3 +1421,146 @@ def test_a_failed_freeze_leaves_every_part_of_a_function_as_it_was(module):
     function.__defaults__ = (5,)
     m.table.append(2)
     assert function()[0] == [1, 2]
+
+
+# ---- Specialised calls -----------------------------------------------------
+
+ENOUGH_TO_SPECIALISE = 50
+
+
+def local_views():
+    return _stats()["local_views"]
+
+
+def test_a_function_that_is_called_by_specialised_code_alone_keeps_its_view(module):
+    m = module("""
+        def increment(number):
+            return number + 1
+
+        def call(times):
+            for number in range(times):
+                assert increment(number) == number + 1
+    """)
+    freeze(m.increment)
+    m.call(ENOUGH_TO_SPECIALISE)
+    for _ in range(2):  # drops the views of other tests
+        gc.collect()
+        m.call(1)
+    views = local_views()
+    for _ in range(3):
+        gc.collect()
+        m.call(1)
+    assert local_views() == views
+    gc.collect()
+    gc.collect()
+    assert local_views() == views - 1
+    m.call(1)
+    assert local_views() == views
+
+
+def test_a_specialised_call_site_tells_functions_apart(module):
+    m = module("""
+        def call(function, number):
+            return function(number)
+
+        def make(offset):
+            def add(number):
+                return number + offset
+            return add
+    """)
+    # More functions than the table of the latest calls has places.
+    frozen = [freeze(m.make(offset)) for offset in range(1500)]
+    for _ in range(3):
+        for offset, function in enumerate(frozen):
+            assert m.call(function, 1) == 1 + offset
+    mutable = m.make(7)
+    for _ in range(ENOUGH_TO_SPECIALISE):
+        assert m.call(mutable, 1) == 8
+        assert m.call(frozen[3], 1) == 4
+
+
+def test_a_specialised_call_site_asks_for_the_number_of_arguments(module):
+    m = module("""
+        def join(first, second="b", *rest):
+            return first + second + "".join(rest)
+
+        def only(first, second):
+            return first + second
+    """)
+    freeze((m.join, m.only))
+    for _ in range(ENOUGH_TO_SPECIALISE):
+        assert m.join("a") == "ab"
+        assert m.join("a", "c", "d") == "acd"
+        assert m.only("a", "c") == "ac"
+    for wrong in [("a",), ("a", "b", "c")]:
+        for _ in range(ENOUGH_TO_SPECIALISE):
+            with pytest.raises(TypeError, match="only"):
+                m.only(*wrong)
+    for _ in range(ENOUGH_TO_SPECIALISE):
+        with pytest.raises(TypeError, match="only"):
+            m.only("a")
+
+
+def test_a_method_outlives_the_last_reference_to_its_object_and_class(module):
+    m = module("""
+        def make(number):
+            class Own:
+                def __init__(self):
+                    self.number = number
+
+                def forget(self):
+                    value = self.number
+                    self = None
+                    return value, [value]
+
+            return Own()
+    """)
+    for number in range(1000, 1000 + ENOUGH_TO_SPECIALISE):
+        # The class, its function and the instance are held by this call alone.
+        assert freeze(m.make(number)).forget() == (number, [number])
+        gc.collect(0)
+
+
+def test_a_global_of_a_frozen_function_may_outlive_the_function(module):
+    m = module("""
+        WORDS = ["one", "two"]
+
+        def words():
+            return WORDS
+
+        def later():
+            found = WORDS
+            yield found
+            yield found
+    """)
+    freeze((m.words, m.later))
+    for _ in range(ENOUGH_TO_SPECIALISE):
+        found = m.words()
+        steps = m.later()
+        assert next(steps) is found
+    counts, held = [], []
+    for _ in range(10):
+        held.append(m.words())
+        counts.append(sys.getrefcount(found))
+    assert counts[9] == counts[4] + 5
+    del m.words, m.later, m.WORDS, held
+    gc.collect()
+    gc.collect()
+    assert next(steps) is found
+    steps.close()
+    del steps
+    gc.collect()
+    gc.collect()
+    assert found == ["one", "two"]
+
+
+def test_recursion_gives_back_what_it_took(module):
+    m = module("""
+        def fibonacci(number):
+            return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+    """)
+    function = freeze(m.fibonacci)
+    assert function(12) == 144
+    before = sys.getrefcount(function)
+    assert function(15) == 610
+    assert sys.getrefcount(function) == before

@@ -5,7 +5,8 @@
 //!                           VISITED | MEMBER   a container: it has a mark
 //!   mark of a container     collector word `prev`, above its two flag bits; for
 //!                           the few containers without that word, a side table
-//!   kept with the object    bit 0: the collector tracked it; bit 1: a proxy
+//!   kept with the object    bit 0: the collector tracked it; bit 1: a proxy;
+//!                           both: a leaf that is frozen already
 //! ```
 
 use std::collections::{HashMap, TryReserveError};
@@ -17,6 +18,7 @@ use super::prepare::{self, Preparation, Prepared};
 use crate::lifetime::count;
 use crate::lifetime::headless;
 use crate::lifetime::record::Record;
+use crate::object::address::AddressMap;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{
@@ -137,9 +139,9 @@ pub struct Graph<'a> {
     registry: &'a Registry,
     names: Names,
     reach: Reach,
-    kinds: HashMap<Type, Kind>,
+    kinds: AddressMap<Type, Kind>,
     recent: (Type, Kind),
-    marks: HashMap<Object, Mark>,
+    marks: AddressMap<Object, Mark>,
     prepared: Prepared,
     gc_heap_size: *mut isize,
     owner_mark: u16,
@@ -174,9 +176,9 @@ impl<'a> Graph<'a> {
             registry: &state.registry,
             names: state.names,
             reach,
-            kinds: HashMap::new(),
+            kinds: AddressMap::default(),
             recent: (std::ptr::null_mut(), leaf),
-            marks: HashMap::new(),
+            marks: AddressMap::default(),
             // SAFETY: the caller's.
             prepared: unsafe { Prepared::new(matches!(reach, Reach::DryRun { .. }), named) },
             // SAFETY: the caller's.
@@ -290,7 +292,7 @@ impl<'a> Graph<'a> {
 
     /// Whether what was kept with an object says that it would become a proxy.
     pub fn becomes_proxy(keep: Keep) -> bool {
-        keep.bits() & AS_PROXY != 0
+        keep.bits() == AS_PROXY
     }
 
     /// What must follow a commit before any Python code runs again.
@@ -435,6 +437,9 @@ impl<'a> Graph<'a> {
             }
             let ty = header::type_of(op);
             if is_common_leaf(ty) {
+                if self.reach == Reach::Freezable && freeze_leaf(op, ty, flags) {
+                    return Ok(Seen::Leaf(Keep::DONE));
+                }
                 header::set_flags(op, flags | VISITED);
                 return Ok(Seen::Leaf(Keep::default()));
             }
@@ -535,6 +540,31 @@ fn is_common_leaf(ty: Type) -> bool {
         || ty == &raw mut ffi::PyLong_Type
         || ty == &raw mut ffi::PyFloat_Type
         || ty == &raw mut ffi::PyBytes_Type
+}
+
+/// Freezes a leaf while it is in the processor's cache, so that the commit need not fetch it again. False, and nothing is
+/// changed, if there is more to do at the commit, or that a rollback could not undo.
+///
+/// # Safety
+/// `op` is a common leaf of type `ty`, not yet entered, with these flags; a GIL is held.
+#[inline(always)]
+unsafe fn freeze_leaf(op: Object, ty: Type, flags: u16) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        let references = header::refcnt(op);
+        if references > count::MAX_COUNT || flags & OWN_POLICY != 0 {
+            return false;
+        }
+        if ty == &raw mut ffi::PyUnicode_Type {
+            if string::is_interned(op) {
+                return false;
+            }
+            string::settle(op);
+        }
+        header::set_refcnt(op, count::encode(references as usize));
+        header::set_flags(op, flags | FROZEN);
+        true
+    }
 }
 
 fn is_shallow_immutable(ty: Type) -> bool {
@@ -659,6 +689,10 @@ impl Heap for Graph<'_> {
     #[inline]
     fn commit(&mut self, node: PyNode, keep: Keep) {
         let op = node.0;
+        if keep == Keep::DONE {
+            self.frozen += 1;
+            return;
+        }
         // SAFETY: op was entered; nobody else sees it before the freeze ends.
         unsafe {
             if header::type_of(op) == &raw mut ffi::PyUnicode_Type {
@@ -666,7 +700,7 @@ impl Heap for Graph<'_> {
             }
             let flags = header::flags(op);
             header::set_refcnt(op, count::encode(header::refcnt(op) as usize));
-            if keep.bits() & AS_PROXY != 0 {
+            if Self::becomes_proxy(keep) {
                 header::set_owner(op, self.owner_mark);
                 // A module is frozen for everybody but the interpreter that it belongs to.
                 let frozen = if module::is_module(op) { FROZEN } else { 0 };
@@ -712,6 +746,13 @@ impl Heap for Graph<'_> {
         // in the side table, which goes with `self`.
         unsafe {
             let flags = header::flags(op);
+            if keep == Keep::DONE {
+                if let Some(count) = count::count_of(header::refcnt(op)) {
+                    header::set_refcnt(op, count);
+                    header::set_flags(op, flags & !FROZEN);
+                }
+                return;
+            }
             header::set_flags(op, flags & !(VISITED | MEMBER));
             if flags & MEMBER != 0 && header::has_gc_head(op) {
                 (*header::gc_head(op)).prev &= GC_FINALIZED;

@@ -106,6 +106,10 @@ impl Mark {
 pub struct Keep(u8);
 
 impl Keep {
+    /// Both bits. On a leaf they say that the heap has frozen it when it entered it: a commit tells the heap so, and does
+    /// not touch the leaf's memory again.
+    pub const DONE: Keep = Keep(3);
+
     /// Returns the two lowest bits of `bits`.
     #[inline]
     #[must_use]
@@ -231,7 +235,8 @@ pub trait Heap {
     /// Returns whether the member is live. An immortal member is.
     fn commit_member(&mut self, node: Self::Node, keep: Keep, record: NonNull<Record<Self::Node>>) -> bool;
 
-    /// Undoes [`Heap::classify`] of an object that was entered, whatever its mark is by now.
+    /// Undoes [`Heap::classify`] of an object that was entered, whatever its mark is by now, even if it was
+    /// [`Keep::DONE`].
     fn restore(&mut self, node: Self::Node, keep: Keep);
 }
 

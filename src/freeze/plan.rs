@@ -32,6 +32,9 @@ pub struct Entry<N> {
     pub keep: Keep,
 }
 
+/// The tags of a word of the order: a leaf, with [`Keep::DONE`].
+const DONE_LEAF: usize = 1 | (Keep::DONE.bits() as usize) << 1;
+
 /// How far ahead of the object at hand the walks over the order prefetch.
 const AHEAD: usize = 8;
 
@@ -105,7 +108,8 @@ impl<N: Node> Plan<N> {
     ///
     /// The records belong to their components from now on.
     pub fn commit<H: Heap<Node = N>>(mut self, heap: &mut H) {
-        Self::walk_order(&self.order, heap, |heap, entry| {
+        let is_done = |word| word & DONE_LEAF == DONE_LEAF;
+        Self::walk_order(&self.order, heap, is_done, |heap, entry| {
             let record = if entry.leaf { None } else { heap.mark(entry.node).record::<N>() };
             match record {
                 None => heap.commit(entry.node, entry.keep),
@@ -122,14 +126,20 @@ impl<N: Node> Plan<N> {
 
     /// Restores every object. Must not be called after [`Plan::count_internal_edges`].
     pub fn rollback<H: Heap<Node = N>>(self, heap: &mut H) {
-        Self::walk_order(&self.order, heap, |heap, entry| heap.restore(entry.node, entry.keep));
+        Self::walk_order(&self.order, heap, |_| false, |heap, entry| heap.restore(entry.node, entry.keep));
     }
 
+    /// Passes every object to `each`, and has its memory fetched before, unless `spares` says of its word that it is not needed.
     #[inline]
-    fn walk_order<H: Heap<Node = N>>(order: &WordStack, heap: &mut H, mut each: impl FnMut(&mut H, Entry<N>)) {
+    fn walk_order<H: Heap<Node = N>>(
+        order: &WordStack,
+        heap: &mut H,
+        spares: impl Fn(usize) -> bool,
+        mut each: impl FnMut(&mut H, Entry<N>),
+    ) {
         let mut words = order.iter();
         while let Some(word) = words.next() {
-            if let Some(ahead) = words.peek(AHEAD).and_then(node_of) {
+            if let Some(ahead) = words.peek(AHEAD).filter(|ahead| !spares(*ahead)).and_then(node_of) {
                 heap.prefetch(ahead);
             }
             if let Some(entry) = entry(word) {

@@ -531,6 +531,7 @@ impl Prepared {
                 let flags = header::flags(function);
                 header::set_flags(function, flags & !FROZEN);
                 ffi::PyFunction_SetVectorcall(fields, Some(crate::share::view::call));
+                fields.func_version = class::new_version();
                 header::set_flags(function, flags);
                 parts.exchange(fields);
             }

@@ -80,6 +80,19 @@ pub unsafe fn take(op: Object) {
 
 #[inline(always)]
 unsafe fn raise<M: Mode>(op: Object) {
+    // SAFETY: the caller's.
+    unsafe {
+        if header::flags(op) & MEMBER == 0 {
+            count::increment::<M>(header::count_word(op));
+        } else {
+            raise_member::<M>(op);
+        }
+    }
+}
+
+/// Apart, so that the others need no frame on the stack.
+#[inline(never)]
+unsafe fn raise_member<M: Mode>(op: Object) {
     // SAFETY: a record lives as long as its component.
     unsafe {
         match component(op) {
@@ -156,11 +169,35 @@ pub unsafe fn give_up(op: Object) {
     debug::note_given_up();
     // SAFETY: with the last reference the object is ours alone.
     unsafe {
-        match lower(op) {
-            None => {}
-            Some(dead) if pinned::is_pinned() => pinned::keep(dead),
-            Some(Dead::Object(op)) => release::object(op),
-            Some(Dead::Component(record)) => release::component(record),
+        if header::flags(op) & MEMBER != 0 {
+            give_up_member(op);
+        } else if in_mode!(lower_trivial(op)) {
+            bury(Dead::Object(op));
+        }
+    }
+}
+
+/// Apart, as [`raise_member`].
+#[inline(never)]
+unsafe fn give_up_member(op: Object) {
+    // SAFETY: as `give_up`.
+    unsafe {
+        if let Some(dead) = lower(op) {
+            bury(dead);
+        }
+    }
+}
+
+/// Releases what has lost its last reference, unless the process is pinned.
+#[cold]
+#[inline(never)]
+unsafe fn bury(dead: Dead) {
+    // SAFETY: as `give_up`.
+    unsafe {
+        match dead {
+            dead if pinned::is_pinned() => pinned::keep(dead),
+            Dead::Object(op) => release::object(op),
+            Dead::Component(record) => release::component(record),
         }
     }
 }
@@ -180,11 +217,17 @@ unsafe fn lower_in<M: Mode>(op: Object) -> Option<Dead> {
     // SAFETY: the reference holds the record until it is given up, and so does the component while it lives.
     unsafe {
         match component(op) {
-            None => count::decrement::<M>(header::count_word(op)).then_some(Dead::Object(op)),
+            None => lower_trivial::<M>(op).then_some(Dead::Object(op)),
             Some(record) => count::decrement_member::<M>(header::count_word(op), record.as_ref().live())
                 .then_some(Dead::Component(record)),
         }
     }
+}
+
+#[inline(always)]
+unsafe fn lower_trivial<M: Mode>(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe { count::decrement::<M>(header::count_word(op)) }
 }
 
 /// What `sys.gettotalrefcount()` counts in a debug build: `Py_INCREF` and `Py_DECREF` leave it to us for frozen objects.

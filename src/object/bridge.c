@@ -368,6 +368,12 @@ imm_forget_code_version(PyCodeObject *code)
     }
 }
 
+_PyImmutable_Call *
+imm_frozen_calls(void)
+{
+    return PyInterpreterState_Get()->frozen_calls;
+}
+
 int
 imm_keys_are_sealed(PyDictKeysObject *keys)
 {

@@ -147,6 +147,10 @@ void imm_seal_keys(PyDictKeysObject *keys);
  * which holds no reference, since any interpreter may release it. */
 void imm_forget_code_version(PyCodeObject *code);
 
+/* The running interpreter's table of the frozen functions that it called lately:
+ * _Py_FROZEN_CALLS of them. */
+_PyImmutable_Call *imm_frozen_calls(void);
+
 /* Give dict a table of its own, if it shares the keys of a class, to which
  * instances may go on adding names, or the values of an instance, which reads
  * its attributes through dict from then on. 0, or -1 with MemoryError. */

@@ -128,12 +128,12 @@ pub unsafe fn unsettle(class: Type) {
     }
 }
 
-/// A version that no other type of this process has or had; 0, none, when they have run out.
+/// A version that no other type, and no other function, of this process has or had; 0, none, when they have run out.
 ///
 /// Each interpreter numbers its own classes from the same start, so two of them may have different classes with one
-/// number. Caches must not take one for the other.
-fn new_version() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(ffi::_Py_FROZEN_TYPE_VERSION);
+/// number. Caches must not take one for the other. So it is with functions.
+pub fn new_version() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(ffi::_Py_FROZEN_VERSION);
     // Relaxed: only uniqueness matters.
     NEXT.fetch_update(
         Ordering::Relaxed,

@@ -389,7 +389,7 @@ pub unsafe fn key_of(class: Type) -> u64 {
         let flags = header::flags(class.cast());
         if flags & STATIC != 0 || !header::has_feature(class, ffi::Py_TPFLAGS_HEAPTYPE) {
             class.addr() as u64 | ADDRESS
-        } else if flags & FROZEN != 0 && (*class).tp_version_tag >= ffi::_Py_FROZEN_TYPE_VERSION {
+        } else if flags & FROZEN != 0 && (*class).tp_version_tag >= ffi::_Py_FROZEN_VERSION {
             u64::from((*class).tp_version_tag)
         } else {
             0

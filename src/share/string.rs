@@ -8,6 +8,16 @@
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
 
+/// Whether a table of its interpreter holds the string.
+///
+/// # Safety
+/// `op` is a live, exact string.
+#[inline]
+pub unsafe fn is_interned(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe { (*op.cast::<ffi::PyASCIIObject>()).state.interned() != 0 }
+}
+
 /// Settles what CPython would write later into a string that is being frozen.
 ///
 /// # Safety
@@ -20,7 +30,7 @@ pub unsafe fn settle(op: Object) {
         if (*string).hash == -1 {
             ffi::PyObject_Hash(op);
         }
-        if (*string).state.interned() != 0 {
+        if is_interned(op) {
             ffi::imm_unintern(op);
         }
     }

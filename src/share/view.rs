@@ -5,7 +5,9 @@
 //! *linked* there, as a dynamic linker fills its table: an ordinary function is
 //! made from a private copy of the code, a private copy of the captured names,
 //! and this interpreter's builtins. A frozen function's `vectorcall` is
-//! [`call`], which finds that view and calls it.
+//! [`call`], which finds that view and calls it. Specialised bytecode finds the
+//! views of the latest calls in a table of the interpreter (`frozen_calls`), by
+//! the function's version, which no other function has.
 //!
 //! A view holds what its function captured, so a function that captured itself
 //! (recursion) is kept by its own view. Views are therefore only a cache: one
@@ -28,8 +30,37 @@ struct View {
     namespace: Object,
     /// The ordinary function, owned.
     function: Object,
+    /// Of the frozen function.
+    version: u32,
     /// Called since the last full collection.
     recent: bool,
+}
+
+impl View {
+    /// Where bytecode looks for the view of this function: there may be another one.
+    unsafe fn latest(&self) -> *mut ffi::_PyImmutable_Call {
+        // SAFETY: a GIL is held; the index is below the table's length.
+        unsafe { ffi::imm_frozen_calls().add((self.version % ffi::_Py_FROZEN_CALLS) as usize) }
+    }
+
+    /// Notes a call.
+    unsafe fn note(&mut self) {
+        self.recent = true;
+        if self.version >= ffi::_Py_FROZEN_VERSION {
+            // SAFETY: a GIL is held. The entry goes before this view does: see `release`.
+            unsafe { *self.latest() = ffi::_PyImmutable_Call { version: self.version, used: 0, view: self.function } };
+        }
+    }
+
+    /// Whether there was a call since the last time.
+    unsafe fn take_recent(&mut self) -> bool {
+        // SAFETY: a GIL is held.
+        unsafe {
+            let latest = &mut *self.latest();
+            let used = latest.view == self.function && std::mem::take(&mut latest.used) != 0;
+            std::mem::take(&mut self.recent) || used
+        }
+    }
 }
 
 /// The views of one interpreter, by address of the frozen function.
@@ -45,7 +76,8 @@ impl Views {
         if view.namespace != namespace {
             return None;
         }
-        view.recent = true;
+        // SAFETY: the caller holds the interpreter's GIL.
+        unsafe { view.note() };
         Some(view.function)
     }
 
@@ -69,7 +101,8 @@ impl Views {
         if idle.try_reserve_exact(self.views.len()).is_err() {
             return; // the next collection comes
         }
-        idle.extend(self.views.extract_if(|_, view| !std::mem::take(&mut view.recent)).map(|(_, view)| view));
+        // SAFETY: the caller's.
+        idle.extend(self.views.extract_if(|_, view| unsafe { !view.take_recent() }).map(|(_, view)| view));
         for view in idle {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
@@ -96,6 +129,10 @@ impl Views {
 unsafe fn release(view: View) {
     // SAFETY: the caller's: both references were the view's own.
     unsafe {
+        let latest = view.latest();
+        if (*latest).view == view.function {
+            *latest = ffi::_PyImmutable_Call { version: 0, used: 0, view: ptr::null_mut() };
+        }
         ffi::Py_DecRef(view.function);
         ffi::Py_DecRef(view.namespace);
     }
@@ -198,7 +235,9 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
         }
         ffi::Py_IncRef(namespace);
         ffi::Py_IncRef(view);
-        let previous = state.views.views.insert(function, View { namespace, function: view, recent: true });
+        let mut entry = View { namespace, function: view, version: frozen.func_version, recent: true };
+        entry.note();
+        let previous = state.views.views.insert(function, entry);
         if let Some(previous) = previous {
             release(previous);
         }

@@ -269,8 +269,9 @@ PyAPI_FUNC(int) _PyImmutable_InitTypes(void);
 
 /* ---- Private: sharing between interpreters ------------------------------ */
 
-/* Versions of frozen types: one range for the process, from this number up. */
-#define _Py_FROZEN_TYPE_VERSION 0x80000000U
+/* Versions of frozen types, and of frozen functions: one range for the process,
+ * from this number up. */
+#define _Py_FROZEN_VERSION 0x80000000U
 
 /* Added to the count of a key table that several interpreters use. */
 #define _Py_FROZEN_KEYS_REFCNT ((Py_ssize_t)1 << 48)
@@ -285,6 +286,15 @@ PyAPI_FUNC(int) _PyImmutable_SetSubclasses(PyTypeObject *type, PyObject *subclas
  * function: borrowed, or NULL if it has nothing yet. The function's vectorcall
  * makes it. */
 PyAPI_FUNC(PyObject *) _PyImmutable_FindView(PyObject *function, int64_t interpreter);
+
+/* Where an interpreter finds the view of a function that it called lately, by
+ * the function's version, without asking the core. */
+#define _Py_FROZEN_CALLS 1024 /* a power of two */
+typedef struct {
+    uint32_t version;
+    int used;       /* called since the core last asked */
+    PyObject *view; /* borrowed from the core's table */
+} _PyImmutable_Call;
 
 /* A new reference to the running interpreter's copy of a frozen code object,
  * or NULL with an exception. */
