@@ -346,3 +346,23 @@ def test_frozen_objects_alive_at_exit_do_no_harm(run_python):
     """)
         == "exit Node\n"
     )
+
+
+def test_specialised_code_drops_the_last_reference_to_a_frozen_leaf():
+    # A debug build checks what specialised code has told about its stack, when an object is deallocated.
+    def compare(n):
+        return freeze(f"made {n}") == "made 1"
+
+    def add(n):
+        return freeze(f"made {n}") + "."
+
+    def is_true(make, n):
+        return 1 if freeze(make(n)) else 0
+
+    before = frozen_now()["frozen_objects"]
+    for n in range(3000):
+        assert compare(n) is (n == 1)
+        assert add(n) == f"made {n}."
+    for make in (lambda n: 10**20 + n, lambda n: n + 1.5, lambda n: f"made {n}"):
+        assert sum(is_true(make, n) for n in range(3000)) == 3000
+    assert frozen_now()["frozen_objects"] == before

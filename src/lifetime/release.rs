@@ -59,7 +59,7 @@ pub unsafe fn object(op: Object) {
         }
         let referent = if edges::is_weak_reference(header::type_of(op)) { weak::take_referent(op) } else { None };
         make_ordinary(op);
-        ffi::_Py_Dealloc(op);
+        ffi::imm_dealloc(op);
         if let Some(referent) = referent {
             ffi::Py_DecRef(referent);
         }

@@ -5,6 +5,7 @@
 #include "pycore_global_objects.h"
 #include "pycore_interp.h"
 #include "pycore_interpframe.h"
+#include "pycore_object.h"
 #include "pycore_runtime.h"
 #include "pycore_signal.h"
 #include "pycore_sysmodule.h"
@@ -106,6 +107,17 @@ PyObject *
 imm_sys_dict(void)
 {
     return PyInterpreterState_Get()->sysdict;
+}
+
+void
+imm_dealloc(PyObject *op)
+{
+    if (PyUnicode_CheckExact(op) || PyLong_CheckExact(op) || PyFloat_CheckExact(op)) {
+        _PyReftracerTrack(op, PyRefTracer_DESTROY);
+        Py_TYPE(op)->tp_dealloc(op);
+        return;
+    }
+    _Py_Dealloc(op);
 }
 
 int

@@ -49,6 +49,10 @@ int imm_handles_signals(void);
 PyObject *imm_builtins_dict(void);
 PyObject *imm_sys_dict(void);
 
+/* _Py_Dealloc, but for exact str, int and float: specialised bytecode drops those
+ * without saying how far its stack reaches, and their destructors do not ask. */
+void imm_dealloc(PyObject *op);
+
 /* True if one interpreter may release what another allocated. */
 int imm_allocator_is_shared(void);
 
