@@ -402,9 +402,10 @@ VALUES = {
     "local": (threading.local, "setattr(value, 'number', 1), value.number, vars(value)"),
     "Context": (
         context,
-        "[(each.name, value[each]) for each in value], len(value), value.copy() == value, "
-        "value.get(next(iter(value))), "
-        "[value.copy().run(each.get) for each in value]",
+        # The order is that of addresses.
+        "sorted((each.name, value[each]) for each in value), len(value), value.copy() == value, "
+        "sorted(value.get(each) for each in value), "
+        "sorted(value.copy().run(each.get) for each in value)",
     ),
     "Context, empty": (contextvars.Context, "len(value), list(value), value.copy().run(len, ())"),
     "Context, full": (
