@@ -282,7 +282,7 @@ def make_path():
     return made
 
 
-def make_embedded_dict(kept_alive=collections.deque(maxlen=2)):  # noqa: B008
+def make_embedded_dict(kept_alive=collections.deque(maxlen=2)):
     """The __dict__ of an instance that lives on while a test needs it, mutable, and whose values lie inside it."""
     kept_alive.append(plain_class()())
     return vars(kept_alive[-1])

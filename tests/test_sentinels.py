@@ -1,6 +1,8 @@
-"""Sentinels of modules are the same object in every interpreter, and frozen dataclasses are understood by all of them."""
+"""Sentinels of modules are one object in all interpreters, and frozen dataclasses are understood by all of them."""
 
 import dataclasses
+import importlib
+import sys
 import types
 
 import pytest
@@ -50,10 +52,8 @@ def library(tmp_path, monkeypatch):
     """A module with a sentinel, imported here, which every interpreter can import."""
     (tmp_path / "a_library.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
-    import a_library
-
-    yield a_library
-    del __import__("sys").modules["a_library"]
+    yield importlib.import_module("a_library")
+    del sys.modules["a_library"]
 
 
 def test_a_sentinel_of_a_module_is_one_object_in_all_interpreters(elsewhere, library):
@@ -78,14 +78,15 @@ def test_a_module_that_runs_again_makes_a_sentinel_of_its_own(library):
 
 def test_sentinels_made_in_functions_and_classes_are_not_shared():
     def make():
-        return sentinel("made")
+        return sentinel("made")  # noqa: F821
 
     class Namespace:
-        INSIDE = sentinel("INSIDE")
+        INSIDE = sentinel("INSIDE")  # noqa: F821
 
     made = make()
     assert made is not make()
-    assert not is_frozen(Namespace.INSIDE) or Namespace.INSIDE is not made
+    assert not is_frozen(made)
+    assert not is_frozen(Namespace.INSIDE)
     made.__module__ = "elsewhere"
     assert made.__module__ == "elsewhere"
 

@@ -5,7 +5,6 @@ What frozen functions, classes and modules do there is in the files about those;
 
 import _interpchannels
 import _interpqueues
-import _interpreters
 import gc
 import sys
 import textwrap

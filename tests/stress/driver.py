@@ -200,8 +200,8 @@ IMPORTED_BY_SCENARIOS = (
 def _warm_up():
     """Freezes what the program itself owns, and what is made once for each kind of node: no run is the first.
 
-    The types of C modules, and sentinels, are shared for good once they are imported, so the modules that only some runs
-    import are imported.
+    The types of C modules, and sentinels, are shared for good once they are imported, so the modules that only some
+    runs import are imported.
     """
     for name in IMPORTED_BY_SCENARIOS:
         importlib.import_module(name)
