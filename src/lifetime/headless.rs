@@ -4,9 +4,9 @@
 //!
 //! They are few, and looked up only when a reference to one is taken or dropped.
 
+use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::ptr::NonNull;
-use std::sync::{PoisonError, RwLock};
 
 use super::record::Record;
 use crate::object::header::{Object, PyNode};
@@ -26,7 +26,7 @@ where
     if count == 0 {
         return Ok(());
     }
-    let mut records = RECORDS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut records = RECORDS.write();
     let records = records.get_or_insert_default();
     records.try_reserve(count)?;
     for (member, record) in members {
@@ -37,14 +37,14 @@ where
 
 /// The component of a member.
 pub fn find(member: Object) -> Option<NonNull<Record<PyNode>>> {
-    let records = RECORDS.read().unwrap_or_else(PoisonError::into_inner);
+    let records = RECORDS.read();
     let address = *records.as_ref()?.get(&member.addr())?;
     NonNull::new(std::ptr::with_exposed_provenance_mut(address))
 }
 
 /// Forgets a member whose component is being torn down.
 pub fn remove(member: Object) {
-    if let Some(records) = RECORDS.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+    if let Some(records) = RECORDS.write().as_mut() {
         records.remove(&member.addr());
     }
 }

@@ -24,7 +24,8 @@ use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::references;
 use crate::object::answer::none;
@@ -50,7 +51,7 @@ static LOCK_OF: [Mutex<()>; LOCKS] = [const { Mutex::new(()) }; LOCKS];
 
 fn lock(op: Object) -> MutexGuard<'static, ()> {
     // Objects are 16 bytes apart at least.
-    LOCK_OF[(op.addr() >> 4) % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
+    LOCK_OF[(op.addr() >> 4) % LOCKS].lock()
 }
 
 unsafe fn running_interpreter() -> i64 {
@@ -440,7 +441,7 @@ mod inbox {
     static INBOXES: Mutex<Option<HashMap<i64, Inbox>>> = Mutex::new(None);
 
     fn inboxes() -> MutexGuard<'static, Option<HashMap<i64, Inbox>>> {
-        INBOXES.lock().unwrap_or_else(PoisonError::into_inner)
+        INBOXES.lock()
     }
 
     /// Makes the inbox of the running interpreter. `None` if there is no memory.

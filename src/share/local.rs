@@ -6,7 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::object::ffi;
 use crate::object::header::Object;
@@ -20,7 +21,7 @@ pub struct Name(u64);
 static LIVE: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 
 fn live() -> MutexGuard<'static, Option<HashSet<u64>>> {
-    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+    LIVE.lock()
 }
 
 impl Name {

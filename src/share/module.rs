@@ -21,7 +21,8 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{c_type, class, interpreter, module_type};
 use crate::lifetime::count;
@@ -171,7 +172,7 @@ unsafe impl Send for Returned {}
 
 fn returned() -> MutexGuard<'static, Returned> {
     static RETURNED: Mutex<Returned> = Mutex::new(Returned(Vec::new()));
-    RETURNED.lock().unwrap_or_else(PoisonError::into_inner)
+    RETURNED.lock()
 }
 
 unsafe extern "C" fn release_returned(_: *mut c_void) -> c_int {

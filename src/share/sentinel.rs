@@ -8,7 +8,8 @@
 
 use std::ffi::CStr;
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{interpreter, is_sharing, module};
 use crate::freeze::run;
@@ -26,7 +27,7 @@ unsafe impl Send for Shared {}
 
 fn list() -> MutexGuard<'static, Vec<Shared>> {
     static LIST: Mutex<Vec<Shared>> = Mutex::new(Vec::new());
-    LIST.lock().unwrap_or_else(PoisonError::into_inner)
+    LIST.lock()
 }
 
 /// Forgets every sentinel: the main interpreter ends, and the next one of this process begins anew.

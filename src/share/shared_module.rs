@@ -4,7 +4,8 @@
 //! interpreter that imported another module of that name before gets this one into `sys.modules` by its next import.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::interpreter;
 use super::reference::Reference;
@@ -26,7 +27,7 @@ struct List {
 
 fn list() -> MutexGuard<'static, List> {
     static LIST: Mutex<List> = Mutex::new(List { shared: Vec::new(), pending: Vec::new() });
-    LIST.lock().unwrap_or_else(PoisonError::into_inner)
+    LIST.lock()
 }
 
 /// `_PyImmutable_SharedModules`: how many there are.
