@@ -5,6 +5,7 @@ Each test runs in a process of its own, since what it does cannot be undone.
 
 import os
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 
@@ -146,7 +147,11 @@ def test_a_module_of_the_stable_abi_that_counts_by_calls_is_not_foreign(run_fore
 
 def test_a_module_of_an_old_stable_abi_is_foreign():
     path = compiled(FOREIGN / "uncounted.c", of="stock", flags=(OLD_STABLE,), suffix=".abi3.so")
-    assert "inline" in _reason_not_to_count(path)
+    reason = _reason_not_to_count(path)
+    if hasattr(sys, "gettotalrefcount"):
+        assert reason is None  # in debug builds every version of the limited API counts by function calls
+    else:
+        assert "inline" in reason
 
 
 def test_a_module_that_calls_to_count_is_foreign_unless_its_name_promises_the_stable_abi():
