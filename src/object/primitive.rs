@@ -22,7 +22,7 @@ pub use shuttle::{
     thread_local,
 };
 #[cfg(not(any(loom, shuttle)))]
-pub use std::thread_local;
+pub use std::{sync::Arc, thread_local};
 
 #[cfg(any(loom, shuttle))]
 pub use model::{Mutex, Parker};
@@ -32,9 +32,6 @@ pub use model::{Mutex, Parker};
 pub use parking_lot::Mutex;
 #[cfg(not(any(loom, shuttle)))]
 pub use real::Parker;
-// Nor its counted pointer, which ends with a fence, and that ThreadSanitizer does not follow.
-#[cfg(not(any(loom, shuttle)))]
-pub use triomphe::Arc;
 
 #[cfg(not(any(loom, shuttle)))]
 mod real {
