@@ -52,6 +52,23 @@ pub struct PreparedParts {
     inherited: Vec<Inherited>,
 }
 
+/// The next class in a registry that is still alive: the weak reference to it, borrowed, and a new reference.
+///
+/// # Safety
+/// `registry` is an exact set of weak references, which nothing has changed since `position` was zero; a GIL is held.
+unsafe fn next_registered(registry: Object, position: &mut isize) -> Option<(Object, Object)> {
+    // SAFETY: the caller's.
+    unsafe {
+        let (mut weak, mut class, mut hash) = (ptr::null_mut(), ptr::null_mut(), 0);
+        while ffi::_PySet_NextEntry(registry, position, &raw mut weak, &raw mut hash) != 0 {
+            if ffi::PyWeakref_GetRef(weak, &raw mut class) > 0 {
+                return Some((weak, class));
+            }
+        }
+        None
+    }
+}
+
 impl PreparedParts {
     /// Moves the state of an object that is being entered into a new part.
     ///
@@ -87,12 +104,8 @@ impl PreparedParts {
         }
         // SAFETY: an exact set of weak references, which nothing changes meanwhile.
         unsafe {
-            let (mut position, mut weak, mut hash) = (0, ptr::null_mut(), 0);
-            while ffi::_PySet_NextEntry(registry, &raw mut position, &raw mut weak, &raw mut hash) != 0 {
-                let mut class = ptr::null_mut();
-                if ffi::PyWeakref_GetRef(weak, &raw mut class) <= 0 {
-                    continue;
-                }
+            let mut position = 0;
+            while let Some((weak, class)) = next_registered(registry, &mut position) {
                 let pending = self.entered.iter().flat_map(|each| &each.registered).filter(|each| each.class == class);
                 let pending = pending.count() + 1;
                 ffi::Py_IncRef(weak);
@@ -168,12 +181,8 @@ impl PreparedParts {
     unsafe fn collect_keys(&mut self, base: Type, registry: Object) -> Result<(), Stop> {
         // SAFETY: as `collect_inherited`.
         unsafe {
-            let (mut position, mut weak, mut hash) = (0, ptr::null_mut(), 0);
-            while ffi::_PySet_NextEntry(registry, &raw mut position, &raw mut weak, &raw mut hash) != 0 {
-                let mut class = ptr::null_mut();
-                if ffi::PyWeakref_GetRef(weak, &raw mut class) <= 0 {
-                    continue;
-                }
+            let mut position = 0;
+            while let Some((_, class)) = next_registered(registry, &mut position) {
                 let key = part::key_of(class.cast());
                 ffi::Py_DecRef(class); // not the last: the registry's weak reference led to it
                 if key != 0 {
