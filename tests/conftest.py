@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 from concurrent import interpreters
 
@@ -66,6 +67,34 @@ def without_collector():
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def everywhere_at_once():
+    """Runs source in three interpreters at the same time, and then in this one, with a frozen object as `shared`."""
+
+    def run(source, shared):
+        crew = [interpreters.create() for _ in range(3)]
+        failures = []
+
+        def work(interpreter):
+            try:
+                interpreter.prepare_main(shared=shared)
+                interpreter.exec(source)
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(interpreter,)) for interpreter in crew]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for interpreter in crew:
+            interpreter.close()
+        assert failures == []
+        exec(source, {"shared": shared})
+
+    return run
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import ctypes
 import gc
 import mmap
 import pickle
-import threading
 from concurrent import interpreters
 
 import pytest
@@ -403,7 +402,7 @@ def test_a_class_without_fields_stays_without_once_it_is_frozen():
     assert ctypes.sizeof(cls) == 0
 
 
-def test_interpreters_use_one_structure_and_its_class_at_the_same_time():
+def test_interpreters_use_one_structure_and_its_class_at_the_same_time(everywhere_at_once):
     shared = freeze([line(), Line])
     source = """if True:
         import ctypes
@@ -419,25 +418,7 @@ def test_interpreters_use_one_structure_and_its_class_at_the_same_time():
             derived = type("Derived", (cls,), {"_fields_": [("more", ctypes.c_int)]})
             assert derived().more == 0
     """
-    crew = [interpreters.create() for _ in range(3)]
-    failures = []
-
-    def work(interpreter):
-        try:
-            interpreter.prepare_main(shared=shared)
-            interpreter.exec(source)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(interpreter,)) for interpreter in crew]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for interpreter in crew:
-        interpreter.close()
-    assert failures == []
-    exec(source, {"shared": shared})
+    everywhere_at_once(source, shared)
 
 
 def test_a_structure_outlives_the_interpreter_that_made_it():

@@ -1023,7 +1023,7 @@ def test_values_of_a_thread_that_ends_are_dropped():
 # ---- several interpreters at once ------------------------------------------------------------------------------------
 
 
-def test_interpreters_use_frozen_library_objects_at_the_same_time():
+def test_interpreters_use_frozen_library_objects_at_the_same_time(everywhere_at_once):
     drawable, solid, circle, square, line = make_abstract()
     cached = functools.lru_cache(maxsize=3)(slow_square)
     local = threading.local()
@@ -1060,25 +1060,7 @@ def test_interpreters_use_frozen_library_objects_at_the_same_time():
             except ValueError as error:
                 assert error.__traceback__ is not None and error is not shared["error"]
     """
-    crew = [interpreters.create() for _ in range(3)]
-    failures = []
-
-    def work(interpreter):
-        try:
-            interpreter.prepare_main(shared=shared)
-            interpreter.exec(source)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(interpreter,)) for interpreter in crew]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for interpreter in crew:
-        interpreter.close()
-    assert failures == []
-    exec(source, {"shared": shared})
+    everywhere_at_once(source, shared)
 
 
 # ---- what refuses ----------------------------------------------------------------------------------------------------
