@@ -4,6 +4,7 @@ import abc
 import annotationlib
 import argparse
 import array
+import ast
 import codecs
 import collections
 import collections.abc
@@ -268,6 +269,14 @@ class Bits(enum.IntFlag):
 
 # How to make a value, and an expression that uses it.
 VALUES = {
+    "syntax tree": (
+        lambda: ast.parse("def double(number):\n    return 2 * number"),
+        "(ast := __import__('ast')).unparse(value), ast.dump(value), isinstance(value, ast.Module), [n.__class__.__name__ for n in ast.walk(value)]",
+    ),
+    "syntax tree of an expression": (
+        lambda: ast.parse("(1 + 2) * 3", mode="eval"),
+        "eval(compile(value, 'tree', 'eval')), type(value).__name__, value.body.left.right.value",
+    ),
     "deque": (
         bounded_deque,
         "value, value[1], len(value), 4 in value, value.copy(), value == value.copy(), value.maxlen",
@@ -1308,6 +1317,7 @@ PROMISED = {
     "threading locks": ["lock", "RLock"],
     "threading.local": ["local"],
     "builtins.BaseException": ["exception", "OSError", "ExceptionGroup"],
+    "ast.AST": ["syntax tree", "syntax tree of an expression"],
     "contextvars.Context": ["Context", "Context, empty", "Context, full"],
     "contextvars.ContextVar": ["ContextVar"],
     "ctypes.Structure": ["structure", "nested structure", "big-endian structure", "anonymous field, attribute"],
@@ -1322,7 +1332,6 @@ REFUSED = {
     "random.SystemRandom": (instance_of("random.SystemRandom"), "InterpreterLocal"),
     "decimal.Context": (instance_of("decimal.Context"), "decimal.getcontext()"),
     "decimal.Context of the thread": (instance_of("decimal.getcontext"), "decimal.getcontext()"),
-    "ast.AST": (instance_of("ast.parse", "a + 1"), "ast.unparse(tree)"),
     "ctypes._Pointer": (instance_of("ctypes.c_char_p", b"text"), "freeze what it points to"),
     "ctypes._CFuncPtr": (lambda: test_ctypes.CALLBACK(abs), "`import ctypes`"),
     "ctypes.CDLL": (instance_of("ctypes.CDLL", None), "`import ctypes`"),

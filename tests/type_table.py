@@ -157,6 +157,8 @@ SHOWN_OTHERWISE = {
     for part in ("Args", "Kwargs")
 }
 
+TOLD_OF_CLASS = {"ast.AST": "`__class__` and `isinstance` give the class of the interpreter that asks"}
+
 # Called to no purpose, or with a purpose that is not ours: they make other objects, or end the process.
 NOT_CALLED = {"__class__", "__del__", "__init_subclass__", "__getattribute__", "__dealloc__"}
 
@@ -468,7 +470,8 @@ def remark(name, result):
         return f"yes, {one}", SHOWN_OTHERWISE[name]
     if not result["made"]:
         return one, "instances are not made on their own"
-    why = "" if result["one"] else "`isinstance` elsewhere says no: its class is another interpreter's"
+    other_class = "`isinstance` elsewhere says no: its class is another interpreter's"
+    why = "" if result["one"] else TOLD_OF_CLASS.get(name, other_class)
     return ("yes, " if result["shared"] else "no, ") + one, why
 
 

@@ -21,7 +21,7 @@ use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::{Policy, Scope, examine};
 use crate::python::static_type::_PyImmutable_InitTypes;
-use crate::share::{self, c_type, exception, interpreter, sentinel};
+use crate::share::{self, c_type, exception, interpreter, node, sentinel};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -203,6 +203,16 @@ pub unsafe extern "C" fn _PyImmutable_MadeSentinel(op: Object) -> Object {
 pub unsafe extern "C" fn _PyImmutable_ModuleOf(ty: Type, may_import: c_int) -> Object {
     // SAFETY: the caller's.
     unsafe { c_type::module_of(ty, may_import != 0) }
+}
+
+/// `_PyImmutable_ClassHere`
+///
+/// # Safety
+/// As [`node::class_here`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_ClassHere(ty: Type) -> Object {
+    // SAFETY: the caller's.
+    unsafe { node::class_here(ty) }
 }
 
 /// `_PyImmutable_ForgetModule`

@@ -14,7 +14,6 @@ const BUILDER: &str = "it is at work on something: freeze what it makes";
 const MEMORY: &str = "it is memory that C code may write, and whose address it may know: freeze bytes(obj), or what you \
     read from it";
 const POINTER: &str = "it leads to memory or code that nothing keeps from changing: freeze what it refers to in Python";
-const TREE: &str = "the classes of its nodes are made anew by each interpreter: freeze its source, ast.unparse(tree)";
 const QUEUE: &str =
     "it exists to change: use immutable.channel(), or keep one per interpreter in immutable.InterpreterLocal";
 const RESOURCE: &str = "it stands for a resource of this process: keep it outside, and open it where it is used";
@@ -60,6 +59,7 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"odict_values", Nature::Container),
     (c"odict_items", Nature::Container),
     // Ask the barrier.
+    (c"ast.AST", Nature::Container), // its classes: `share::node`
     (c"_struct.Struct", Nature::Container),
     (c"xml.etree.ElementTree.Element", Nature::Container),
     // What an instance refers to decides (`super::examine`).
@@ -129,7 +129,6 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"_json.Scanner", Nature::Stateful(CACHE)),
     (c"_json.Encoder", Nature::Stateful(CACHE)),
     (c"symtable entry", Nature::Stateful(BUILDER)),
-    (c"ast.AST", Nature::Stateful(TREE)),
     (c"EncodingMap", Nature::Stateful(CACHE)),
     (c"_queue.SimpleQueue", Nature::Stateful(QUEUE)),
     (c"_asyncio.Future", Nature::Stateful(RUNNING)),
