@@ -271,7 +271,8 @@ class Bits(enum.IntFlag):
 VALUES = {
     "syntax tree": (
         lambda: ast.parse("def double(number):\n    return 2 * number"),
-        "(ast := __import__('ast')).unparse(value), ast.dump(value), isinstance(value, ast.Module), [n.__class__.__name__ for n in ast.walk(value)]",
+        "(ast := __import__('ast')).unparse(value), ast.dump(value), isinstance(value, ast.Module), "
+        "[node.__class__.__name__ for node in ast.walk(value)]",
     ),
     "syntax tree of an expression": (
         lambda: ast.parse("(1 + 2) * 3", mode="eval"),

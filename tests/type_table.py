@@ -157,8 +157,6 @@ SHOWN_OTHERWISE = {
     for part in ("Args", "Kwargs")
 }
 
-TOLD_OF_CLASS = {"ast.AST": "`__class__` and `isinstance` give the class of the interpreter that asks"}
-
 # Called to no purpose, or with a purpose that is not ours: they make other objects, or end the process.
 NOT_CALLED = {"__class__", "__del__", "__init_subclass__", "__getattribute__", "__dealloc__"}
 
@@ -336,9 +334,10 @@ USE = """if True:
         except Exception:
             pass
     try:
-        answered.send(repr(value))
+        told = repr(value)
     except Exception as error:
-        answered.send(type(error).__name__)
+        told = type(error).__name__
+    answered.send((told, value.__class__ is not type(value)))
     del value, values, got
     import gc
     gc.collect()
@@ -388,7 +387,8 @@ def trial(name, cls, other):
     expected = attempt(repr, value)
     other.prepare_main(values=freeze((value,)), answered=sender)
     other.exec(USE)
-    if receiver.recv(timeout=60) != expected and name not in SHOWN_OTHERWISE:
+    told, result["namesake"] = receiver.recv(timeout=60)
+    if told != expected and name not in SHOWN_OTHERWISE:
         result["fault"] = "another interpreter sees it otherwise"
     elif name not in KEEP_STATE and shown(value) != before and not was_immutable:
         result["fault"] = "use by another interpreter changes it"
@@ -470,8 +470,9 @@ def remark(name, result):
         return f"yes, {one}", SHOWN_OTHERWISE[name]
     if not result["made"]:
         return one, "instances are not made on their own"
-    other_class = "`isinstance` elsewhere says no: its class is another interpreter's"
-    why = "" if result["one"] else TOLD_OF_CLASS.get(name, other_class)
+    why = "" if result["one"] else "`isinstance` elsewhere says no: its class is another interpreter's"
+    if result.get("namesake"):
+        why = "`__class__` and `isinstance` give the class of the interpreter that asks"
     return ("yes, " if result["shared"] else "no, ") + one, why
 
 

@@ -21,7 +21,7 @@ use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::{Policy, Scope, examine};
 use crate::python::static_type::_PyImmutable_InitTypes;
-use crate::share::{self, c_type, exception, interpreter, node, sentinel};
+use crate::share::{self, c_type, exception, interpreter, namesake, sentinel};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -208,11 +208,21 @@ pub unsafe extern "C" fn _PyImmutable_ModuleOf(ty: Type, may_import: c_int) -> O
 /// `_PyImmutable_ClassHere`
 ///
 /// # Safety
-/// As [`node::class_here`].
+/// As [`namesake::class_here`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_ClassHere(ty: Type) -> Object {
     // SAFETY: the caller's.
-    unsafe { node::class_here(ty) }
+    unsafe { namesake::class_here(ty) }
+}
+
+/// `_PyImmutable_BaseHere`
+///
+/// # Safety
+/// As [`namesake::base_here`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_BaseHere(ty: Type, base: Type) -> Type {
+    // SAFETY: the caller's.
+    unsafe { namesake::base_here(ty, base) }
 }
 
 /// `_PyImmutable_ForgetModule`

@@ -53,6 +53,9 @@ pub const PARTED: u16 = ffi::_Py_PARTED_FLAG as u16;
 /// On a type: its instances own references that only [`super::reachable`] knows.
 pub const REACHABLE: u16 = ffi::_Py_REACHABLE_FLAG as u16;
 
+/// On a frozen class: other interpreters have a class of the same name (see `share::namesake`).
+pub const NAMESAKES: u16 = ffi::_Py_NAMESAKES_FLAG as u16;
+
 /// A policy was set for this very object in its interpreter (`policy::Registry`).
 pub const OWN_POLICY: u16 = 1 << 7;
 

@@ -302,6 +302,18 @@ unsafe fn is_method_name(qualname: Object) -> bool {
     }
 }
 
+/// True for a class that names a module of the standard library as the one that defines it.
+///
+/// # Safety
+/// `class` is a live heap type; a GIL is held. No Python code runs.
+pub unsafe fn defined_in_standard_library(class: Type) -> bool {
+    // SAFETY: the caller's; a heap type has a dict.
+    unsafe {
+        find((*class).tp_dict, ffi::imm_name_module)
+            .is_some_and(|name| header::type_of(name) == &raw mut ffi::PyUnicode_Type && is_of_standard_library(name))
+    }
+}
+
 /// True if the module of that name, or its package, belongs to the standard library.
 unsafe fn is_of_standard_library(name: Object) -> bool {
     // SAFETY: an exact string, and sys.stdlib_module_names a frozenset of such, which is never replaced while it is

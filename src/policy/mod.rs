@@ -27,6 +27,7 @@ use std::ptr;
 
 pub use builtin::{Nature, is_shared_by_name};
 use declared::Place;
+pub use declared::defined_in_standard_library;
 pub use registry::{Registry, Scope};
 
 use crate::object::ffi;

@@ -59,7 +59,7 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"odict_values", Nature::Container),
     (c"odict_items", Nature::Container),
     // Ask the barrier.
-    (c"ast.AST", Nature::Container), // its classes: `share::node`
+    (c"ast.AST", Nature::Container),
     (c"_struct.Struct", Nature::Container),
     (c"xml.etree.ElementTree.Element", Nature::Container),
     // What an instance refers to decides (`super::examine`).

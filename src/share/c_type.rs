@@ -173,6 +173,19 @@ unsafe fn is_of_module(ty: Type) -> bool {
     }
 }
 
+/// True for a type that all interpreters share, or are going to, when it is frozen as part of something else.
+///
+/// # Safety
+/// `ty` is a live type.
+pub unsafe fn exists_once(ty: Type) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        is_of_module(ty)
+            && header::has_feature(ty, ffi::Py_TPFLAGS_IMMUTABLETYPE)
+            && policy::is_shared_by_name(CStr::from_ptr((*ty).tp_name))
+    }
+}
+
 /// Nothing of `ty` depends on the interpreter but its module.
 unsafe fn can_be_shared(ty: Type) -> bool {
     // SAFETY: ty is ready, so its mro is a tuple of types.

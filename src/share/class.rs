@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::interpreter;
+use super::{interpreter, namesake};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::{self, Raised};
@@ -104,6 +104,7 @@ pub unsafe fn settle(class: Type) {
         (*class).tp_version_tag = new_version();
         (*class).tp_watched = 0;
         seal_shared_keys(class);
+        namesake::mark(class);
         let subclasses = ptr::replace(&raw mut (*class).tp_subclasses, ptr::null_mut()).cast::<ffi::PyObject>();
         if !subclasses.is_null()
             && let Some(state) = interpreter::existing()
@@ -123,6 +124,7 @@ pub unsafe fn unsettle(class: Type) {
         if let Some(state) = interpreter::existing() {
             (*class).tp_subclasses = state.subclasses.set(class, ptr::null_mut()).cast();
         }
+        namesake::unmark(class);
         // Its version is of the frozen range, in which no other class will have it.
         ffi::PyType_Modified(class);
     }

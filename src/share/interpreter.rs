@@ -16,6 +16,7 @@ use super::code::Codes;
 use super::exception::Exceptions;
 use super::local::Locals;
 use super::module::{Modules, Proxies};
+use super::namesake::Namesakes;
 use super::part::Parts;
 use super::sentinel::Sentinels;
 use super::view::Views;
@@ -47,6 +48,8 @@ pub struct Interpreter {
     pub modules: Modules,
     /// Subclasses that frozen classes have here.
     pub subclasses: Subclasses,
+    /// Classes of this interpreter that have the names of frozen ones.
+    pub namesakes: Namesakes,
     /// What others may hold of this interpreter, and is not frozen.
     pub proxies: Proxies,
     /// Parts of frozen objects, which are this interpreter's own.
@@ -75,6 +78,7 @@ impl Interpreter {
             self.codes.drop_idle();
             self.counterparts.drop_idle();
             self.subclasses.drop_idle();
+            self.namesakes.clear();
             self.locals.drop_idle();
             self.parts.drop_idle();
         }
@@ -213,6 +217,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             counterparts: Counterparts::default(),
             modules: Modules::default(),
             subclasses: Subclasses::default(),
+            namesakes: Namesakes::default(),
             proxies: Proxies::default(),
             parts: Parts::default(),
             extensions: Extensions::default(),
@@ -254,6 +259,7 @@ unsafe extern "C" fn release(capsule: Object) {
             state.codes.clear();
             state.counterparts.clear();
             state.subclasses.clear();
+            state.namesakes.clear();
             state.parts.clear();
             state.locals.clear();
             state.registry.clear();

@@ -25,7 +25,7 @@ pub mod module;
 #[cfg(feature = "cpython")]
 pub mod module_type;
 #[cfg(feature = "cpython")]
-pub mod node;
+pub mod namesake;
 #[cfg(feature = "cpython")]
 pub mod part;
 #[cfg(feature = "cpython")]

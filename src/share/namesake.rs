@@ -1,0 +1,205 @@
+//! Frozen objects whose class every interpreter has under the same name.
+//!
+//! Each interpreter that imports a module of the standard library makes the module's classes for itself, and may write into
+//! them. A frozen `Fraction` keeps the class of the interpreter that made it, which others would take for a stranger. So
+//! when it is asked for its `__class__` it answers with the *namesake*, the class of the same module and name in
+//! the interpreter that asks. That is what `isinstance`, patterns, copying and pickling go by, and methods that return
+//! `NotImplemented` for a stranger leave the answer to the other operand, which knows it.
+//!
+//! Types that exist once in the process (see [`super::c_type`]) need no namesake. Two interpreters that import one module
+//! of a program may have imported two versions of it: its classes have none.
+
+use std::collections::HashMap;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::{c_type, interpreter, view};
+use crate::object::ffi;
+use crate::object::header::{self, NAMESAKES, Object, Type};
+use crate::object::raise::{self, Raised};
+use crate::policy;
+
+/// The namesakes that one interpreter has found, by the version of the frozen class, which no other class ever has.
+#[derive(Default)]
+pub struct Namesakes {
+    /// Owned.
+    found: HashMap<u32, Object>,
+}
+
+impl Namesakes {
+    /// Forgets them all: they are soon found again.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL; `self` may have changed on return.
+    pub unsafe fn clear(&mut self) {
+        for (_, class) in std::mem::take(&mut self.found) {
+            // SAFETY: owned by the entry, which is gone.
+            unsafe { ffi::Py_DecRef(class) };
+        }
+    }
+}
+
+/// Whether any class was ever marked.
+#[unsafe(no_mangle)]
+pub static _PyImmutable_HasNamesakes: AtomicI32 = AtomicI32::new(0);
+
+/// Marks a class that has namesakes.
+///
+/// # Safety
+/// `class` is a heap type, just frozen and seen by nobody else; a GIL is held. No exception is set. No Python code runs.
+pub unsafe fn mark(class: Type) {
+    // SAFETY: the caller's.
+    unsafe {
+        if !c_type::exists_once(class) && policy::defined_in_standard_library(class) {
+            header::set_flags(class.cast(), header::flags(class.cast()) | NAMESAKES);
+            // Relaxed: whoever is handed the class is so after this.
+            _PyImmutable_HasNamesakes.store(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Undoes [`mark`].
+///
+/// # Safety
+/// `class` is a heap type that nobody else sees; a GIL is held.
+pub unsafe fn unmark(class: Type) {
+    // SAFETY: the caller's.
+    unsafe { header::set_flags(class.cast(), header::flags(class.cast()) & !NAMESAKES) };
+}
+
+/// What instances of a class with [`NAMESAKES`] give as their `__class__` here. New reference; never fails.
+///
+/// # Safety
+/// `class` is alive and frozen; the caller holds a GIL. Python code may run, and an exception that is set stays.
+pub unsafe fn class_here(class: Type) -> Object {
+    // SAFETY: the caller's.
+    unsafe {
+        let version = (*class).tp_version_tag;
+        let known = interpreter::existing().and_then(|state| state.namesakes.found.get(&version).copied());
+        if let Some(known) = known {
+            ffi::Py_IncRef(known);
+            return known;
+        }
+        let error = ffi::PyErr_GetRaisedException();
+        let found = find(class);
+        if let Ok(found) = found
+            && version != 0
+        {
+            remember(version, found);
+        }
+        ffi::PyErr_Clear();
+        ffi::PyErr_SetRaisedException(error);
+        found.unwrap_or_else(|_| {
+            ffi::Py_IncRef(class.cast());
+            class.cast()
+        })
+    }
+}
+
+/// Keeps what was found until the next full collections. Without memory it is only found again.
+unsafe fn remember(version: u32, found: Object) {
+    // SAFETY: as `class_here`.
+    unsafe {
+        if view::watch_collector().is_some()
+            && let Some(state) = interpreter::existing()
+            && state.namesakes.found.try_reserve(1).is_ok()
+        {
+            ffi::Py_IncRef(found);
+            if let Some(before) = state.namesakes.found.insert(version, found) {
+                ffi::Py_DecRef(before);
+            }
+        }
+    }
+}
+
+/// The class in the MRO of `ty` that has the same namesake here as `base`; null if there is none. Borrowed from `ty`.
+///
+/// # Safety
+/// As [`class_here`], for two live types of any kind.
+pub unsafe fn base_here(ty: Type, base: Type) -> Type {
+    // SAFETY: the caller's. Python code may run, but neither the caller's types nor the MRO go meanwhile: it is owned here.
+    unsafe {
+        let mro = (*ty).tp_mro;
+        if mro.is_null() || !header::has_feature(base, ffi::Py_TPFLAGS_HEAPTYPE) {
+            return ptr::null_mut();
+        }
+        ffi::Py_IncRef(mro);
+        let wanted = self_or_namesake(base);
+        let mut found = ptr::null_mut();
+        for i in 0..ffi::PyTuple_Size(mro) {
+            let class = ffi::PyTuple_GetItem(mro, i);
+            // Of two classes that are not the same, one at least is another interpreter's, and frozen.
+            if wanted == class
+                || has_namesakes(class.cast()) && {
+                    let here = class_here(class.cast());
+                    ffi::Py_DecRef(here);
+                    here == wanted
+                }
+            {
+                found = class.cast();
+                break;
+            }
+        }
+        ffi::Py_DecRef(wanted);
+        ffi::Py_DecRef(mro);
+        found
+    }
+}
+
+unsafe fn has_namesakes(class: Type) -> bool {
+    // SAFETY: the caller's: a live type.
+    unsafe { header::flags(class.cast()) & NAMESAKES != 0 }
+}
+
+/// New reference.
+unsafe fn self_or_namesake(class: Type) -> Object {
+    // SAFETY: as `class_here`.
+    unsafe {
+        if has_namesakes(class) {
+            return class_here(class);
+        }
+        ffi::Py_IncRef(class.cast());
+        class.cast()
+    }
+}
+
+/// The class of that module and name here. New reference.
+unsafe fn find(class: Type) -> Result<Object, Raised> {
+    // SAFETY: as `class_here`.
+    unsafe {
+        let module_name = raise::unless_null(ffi::PyObject_GetAttrString(class.cast(), c"__module__".as_ptr()))?;
+        let module = ffi::PyImport_Import(module_name);
+        ffi::Py_DecRef(module_name);
+        let module = raise::unless_null(module)?;
+        let found = look_up(module, (*class.cast::<ffi::PyHeapTypeObject>()).ht_qualname);
+        ffi::Py_DecRef(module);
+        let found = found?;
+        if header::has_feature(header::type_of(found), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+            return Ok(found);
+        }
+        ffi::Py_DecRef(found);
+        Err(Raised)
+    }
+}
+
+/// What a dotted name leads to from a module. New reference.
+unsafe fn look_up(module: Object, qualname: Object) -> Result<Object, Raised> {
+    const DOT: u32 = '.' as u32;
+    // SAFETY: as `class_here`; the qualified name of a class is a string, and indexes are within its length.
+    unsafe {
+        let length = ffi::PyUnicode_GetLength(qualname);
+        let (mut start, mut found) = (0, module);
+        ffi::Py_IncRef(found);
+        while start <= length {
+            let dot = ffi::PyUnicode_FindChar(qualname, DOT, start, length, 1);
+            let end = if dot < 0 { length } else { dot };
+            let name = ffi::PyUnicode_Substring(qualname, start, end);
+            let next = if name.is_null() { ptr::null_mut() } else { ffi::PyObject_GetAttr(found, name) };
+            ffi::Py_DecRef(name);
+            ffi::Py_DecRef(found);
+            found = raise::unless_null(next)?;
+            start = end + 1;
+        }
+        Ok(found)
+    }
+}
