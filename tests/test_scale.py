@@ -118,6 +118,26 @@ def test_the_time_to_freeze_grows_with_the_graph_and_no_faster(run_python, recor
     assert large["freeze_seconds"] < 8 * 4 * small["freeze_seconds"]
 
 
+@pytest.mark.parametrize("make", ["functools.lru_cache(len)", "threading.local()", "types.ModuleType('made')"])
+def test_the_time_to_freeze_grows_no_faster_with_objects_that_keep_something_mutable(make, run_python):
+    done = run_python(f"""
+        import functools, gc, threading, time, types
+        from immutable import freeze
+
+        gc.disable()
+
+        def seconds(objects):
+            values = [{make} for _ in range(objects)]
+            start = time.process_time()
+            freeze(values)
+            return time.process_time() - start
+
+        print(min(seconds(10_000) for _ in range(3)), seconds(80_000))
+    """)
+    small, large = map(float, done.split())
+    assert large < 8 * 4 * small
+
+
 def test_freezing_what_is_frozen_already_takes_no_time_and_no_memory(run_python):
     done = run_python("""
         import time

@@ -1,6 +1,7 @@
 """Weak references to frozen objects behave as ever; inside a frozen graph they are strong while it is frozen."""
 
 import gc
+import inspect
 import itertools
 import sys
 import textwrap
@@ -141,6 +142,49 @@ def test_references_are_counted_and_listed(stage):
     references.clear()
     assert weakref.getweakrefcount(value) == 0
     assert weakref.getweakrefs(value) == []
+
+
+@pytest.mark.parametrize("make", [plain, a_ring, Link])
+def test_an_object_shows_the_first_reference_to_it_while_there_is_one(stage, make):
+    early, late = stage
+    value = early(make())
+    assert value.__weakref__ is None
+    references = [weakref.ref(value), weakref.ref(value, print)]
+    late(value)
+    assert value.__weakref__ is references[0]
+    assert dict(inspect.getmembers(value))["__weakref__"] is references[0]
+    del references[0]
+    assert value.__weakref__ is references[0]
+    references.clear()
+    assert value.__weakref__ is None
+
+
+def test_an_object_shows_each_interpreter_the_reference_that_was_made_there(elsewhere):
+    value = freeze(plain())
+    here, there = weakref.ref(value), elsewhere()
+    there.run(
+        """
+        import weakref
+
+        assert value.__weakref__ is None
+        reference = weakref.ref(value)
+        assert value.__weakref__ is reference
+        """,
+        value=value,
+    )
+    assert value.__weakref__ is here
+    there.close()
+    assert value.__weakref__ is here
+
+
+def test_an_object_does_not_show_a_reference_that_was_frozen_with_it():
+    value = plain()
+    reference = weakref.ref(value)
+    graph = freeze([value, reference])
+    assert value.__weakref__ is None
+    later = weakref.ref(value)
+    assert value.__weakref__ is later
+    del graph
 
 
 def test_references_compare_and_hash_as_their_objects_do_and_by_identity_when_dead(stage):

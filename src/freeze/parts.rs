@@ -6,6 +6,7 @@
 use std::ptr;
 
 use super::graph::Stop;
+use crate::object::address::{AddressMap, AddressSet};
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::raise;
@@ -48,6 +49,10 @@ struct Inherited {
 #[derive(Default)]
 pub struct PreparedParts {
     entered: Vec<Entered>,
+    /// The objects in `entered`.
+    known: AddressSet<Object>,
+    /// How often each class was registered with what was entered.
+    registrations: AddressMap<Object, usize>,
     links: Vec<Link>,
     inherited: Vec<Inherited>,
 }
@@ -79,17 +84,19 @@ impl PreparedParts {
     /// `op` is live, mutable and of this kind; its interpreter's GIL is held.
     pub unsafe fn prepare(&mut self, op: Object, kind: &'static Kind) -> Result<(), Stop> {
         // An earlier search of the same freeze may have done it.
-        if self.entered.iter().any(|entered| entered.op == op) {
+        if self.known.contains(&op) {
             return Ok(());
         }
         // SAFETY: the caller's. Making a part runs no Python code.
         unsafe {
             self.entered.try_reserve(1)?;
+            self.known.try_reserve(1)?;
             interpreter::current().ok_or(Stop::Raised)?.parts.reserve(self.entered.len() + 1)?;
             let token = TokenRef::new()?;
             let part = raise::unless_null(kind.make.map_or(ptr::null_mut(), |make| make(op)))?;
             let registry =
                 if kind.registry == 0 { ptr::null_mut() } else { *op.byte_offset(kind.registry).cast::<Object>() };
+            self.known.insert(op);
             self.entered.push(Entered { op, kind, part, token, registered: Vec::new() });
             // What was entered has given its state up: a rollback gives it back.
             exchange(kind, op, part);
@@ -106,19 +113,20 @@ impl PreparedParts {
         unsafe {
             let mut position = 0;
             while let Some((weak, class)) = next_registered(registry, &mut position) {
-                let pending = self.entered.iter().flat_map(|each| &each.registered).filter(|each| each.class == class);
-                let pending = pending.count() + 1;
                 ffi::Py_IncRef(weak);
                 let registered = Registered { class, weak, registration: None };
                 let Some(entered) = self.entered.last_mut() else { return Ok(()) };
-                if let Err(error) = entered.registered.try_reserve(1) {
+                let room = entered.registered.try_reserve(1).and_then(|()| self.registrations.try_reserve(1));
+                if let Err(error) = room {
                     registered.give_up();
                     return Err(error.into());
                 }
                 entered.registered.push(registered);
+                let pending = self.registrations.entry(class).or_default();
+                *pending += 1;
                 if part::key_of(class.cast()) == 0 {
                     let parts = &mut interpreter::current().ok_or(Stop::Raised)?.parts;
-                    parts.reserve_pending(class.cast(), pending)?;
+                    parts.reserve_pending(class.cast(), *pending)?;
                 }
                 if let Some(last) = entered.registered.last_mut() {
                     last.registration = Some(NewRegistration::new()?);

@@ -11,6 +11,7 @@ use super::graph::Stop;
 use super::parts::PreparedParts;
 use super::weak::WeakReferences;
 use crate::lifetime::{count, release};
+use crate::object::address::AddressSet;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -144,6 +145,8 @@ pub struct Prepared {
     proxies: Vec<Object>,
     /// The modules that become proxies.
     modules: Vec<ModuleProxy>,
+    /// Their addresses.
+    known_modules: AddressSet<Object>,
     /// The modules that are frozen as a whole.
     whole_modules: Vec<Object>,
     /// The functions of C that were entered.
@@ -179,6 +182,7 @@ impl Prepared {
             parts: PreparedParts::default(),
             proxies: Vec::new(),
             modules: Vec::new(),
+            known_modules: AddressSet::default(),
             whole_modules: Vec::new(),
             cfunctions: Vec::new(),
             weak: WeakReferences::default(),
@@ -402,7 +406,7 @@ impl Prepared {
     /// `op` is a live module of the running interpreter.
     pub unsafe fn prepare_module(&mut self, op: Object) -> Result<(), Stop> {
         // An earlier search of the same freeze may have prepared it.
-        if self.modules.iter().any(|proxy| proxy.module == op) {
+        if self.known_modules.contains(&op) {
             return Ok(());
         }
         // SAFETY: the caller's. No Python code runs: names are exact strings, tables exact dicts.
@@ -416,6 +420,7 @@ impl Prepared {
             }
             let state = interpreter::current().ok_or(Stop::Raised)?;
             self.modules.try_reserve(1)?;
+            self.known_modules.try_reserve(1)?;
             state.modules.reserve_twins(self.modules.len() + 1)?;
             let table = state.modules.table()?;
             let null = std::ptr::null_mut();
@@ -434,6 +439,7 @@ impl Prepared {
                 proxy.name = name;
             }
             self.modules.push(proxy);
+            self.known_modules.insert(op);
             if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Stop::Raised) }
         }
     }

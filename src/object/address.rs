@@ -2,11 +2,14 @@
 //!
 //! An attacker who chooses addresses could do worse than slow a table down, so no keyed hash is needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A hash table whose keys are pointers, or words that hold one.
 pub type AddressMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
+
+/// A set of pointers.
+pub type AddressSet<K> = HashSet<K, BuildHasherDefault<AddressHasher>>;
 
 /// Hashes one word.
 #[derive(Default)]
@@ -48,7 +51,7 @@ mod tests {
         for slots in
             [hashes.iter().map(|hash| hash & 1023).collect::<Vec<_>>(), hashes.iter().map(|hash| hash >> 57).collect()]
         {
-            let distinct: std::collections::HashSet<_> = slots.iter().collect();
+            let distinct: HashSet<_> = slots.iter().collect();
             assert!(distinct.len() > if slots.iter().all(|slot| *slot < 128) { 120 } else { 500 });
         }
     }
