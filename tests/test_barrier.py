@@ -9,6 +9,7 @@ sorts of arguments and must change nothing. A method that is in neither list fai
 
 import argparse
 import array
+import bisect
 import collections
 import ctypes
 import dataclasses
@@ -16,9 +17,11 @@ import dis
 import enum
 import functools
 import gc
+import heapq
 import io
 import itertools
 import pathlib
+import random
 import re
 import struct
 import sys
@@ -1594,6 +1597,35 @@ def test_views_of_a_frozen_memoryview_outlive_each_other():
     gc.collect()
     assert part.tobytes() == b"ab"
     assert outcome(lambda: part.__setitem__(0, 1)) is MutationError
+
+
+# ---- functions of modules that write to their arguments --------------------------------------------------------------
+
+HEAP_WRITES = {
+    "heapify": lambda o: heapq.heapify(o),
+    "heapify of many": lambda o: heapq.heapify(o),
+    "heappush": lambda o: heapq.heappush(o, 0),
+    "heappop": lambda o: heapq.heappop(o),
+    "heapreplace": lambda o: heapq.heapreplace(o, 9),
+    "heappushpop": lambda o: heapq.heappushpop(o, 9),
+    "heapify_max": lambda o: heapq.heapify_max(o),
+    "heappush_max": lambda o: heapq.heappush_max(o, 9),
+    "heappop_max": lambda o: heapq.heappop_max(o),
+    "heapreplace_max": lambda o: heapq.heapreplace_max(o, 0),
+    "heappushpop_max": lambda o: heapq.heappushpop_max(o, 0),
+    "insort": lambda o: bisect.insort(o, 2),
+    "shuffle": lambda o: random.shuffle(o),
+}
+
+
+@pytest.mark.parametrize("way", HEAP_WRITES)
+def test_functions_that_reorder_a_list_leave_a_frozen_one_alone(way):
+    def make():
+        return list(range(3000, 0, -1)) if "many" in way else [3, 1, 2]
+
+    frozen = frozen_one(make)
+    assert outcome(HEAP_WRITES[way], frozen) is MutationError
+    assert frozen == make()
 
 
 # ---- cells, frames and globals ---------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Structures, unions, arrays and values of ctypes: frozen, written in every way, and used by another interpreter.
 
-What C code, or a pointer, writes asks no barrier: see the guide. So what holds an address refuses, and what lends its
+What C code, or a bare address, writes asks no barrier: see the guide. So what holds an address refuses, and what lends its
 memory does until it has it back.
 """
 
@@ -226,6 +226,92 @@ def test_parts_that_were_taken_before_are_not_writable_afterwards():
             write()
     assert memoryview(parts[3]).readonly
     assert bytes(whole) == bytes(line())
+
+
+POINTED = {
+    "contents": lambda p: setattr(p.contents, "begin", Point()),
+    "field of contents": lambda p: setattr(p.contents.begin, "x", 9),
+    "item": lambda p: p.__setitem__(0, Line()),
+    "field of an item": lambda p: setattr(p[0].ends[1], "x", 9),
+    "text": lambda p: setattr(p.contents, "name", b"other"),
+    "octets": lambda p: ctypes.cast(p, ctypes.POINTER(ctypes.c_ubyte)).__setitem__(20, 9),
+    "value of contents": lambda p: setattr(ctypes.cast(p, ctypes.POINTER(ctypes.c_int)).contents, "value", 9),
+    "raw contents": lambda p: setattr(ctypes.cast(p, ctypes.POINTER(ctypes.c_char * 8)).contents, "raw", b"x"),
+    "void pointer": lambda p: ctypes.cast(ctypes.cast(p, ctypes.c_void_p), type(p)).__setitem__(0, Line()),
+    "buffer": lambda p: memoryview(p.contents).cast("B").__setitem__(0, 9),
+    "pointer to the pointer": lambda p: setattr(ctypes.pointer(p).contents.contents, "begin", Point()),
+    "pointer in an array": lambda p: (type(p) * 1)(p)[0].__setitem__(0, Line()),
+}
+POINTERS = {
+    "pointer": ctypes.pointer,
+    "POINTER": lambda o: ctypes.POINTER(Line)(o),
+    "set later": lambda o: set_contents(ctypes.POINTER(Line)(), o),
+    "cast of byref": lambda o: ctypes.cast(ctypes.byref(o), ctypes.POINTER(Line)),
+    "to a part": lambda o: ctypes.cast(ctypes.pointer(o.begin), ctypes.POINTER(Line)),
+}
+
+
+def set_contents(pointer, target):
+    pointer.contents = target
+    return pointer
+
+
+@pytest.mark.parametrize("kind", POINTERS)
+@pytest.mark.parametrize("way", POINTED)
+def test_no_write_goes_through_a_pointer(way, kind):
+    mutable, frozen = line(), freeze(line())
+    POINTED[way](POINTERS[kind](mutable))
+    assert bytes(mutable) != bytes(line())
+    pointer = POINTERS[kind](frozen)
+    with pytest.raises(TypeError if way == "buffer" else MutationError):
+        POINTED[way](pointer)
+    assert bytes(frozen) == bytes(line())
+    assert pointer.contents.begin.x == pointer[0].begin.x == 1
+
+
+def test_pointers_that_were_made_before_write_no_more_afterwards():
+    freeze(Point())
+    whole = line()
+    pointer = ctypes.pointer(whole)
+    contents = pointer.contents
+    contents.begin.x = 2
+    freeze(whole)
+    for write in (
+        lambda: setattr(pointer.contents.begin, "x", 3),
+        lambda: setattr(contents.begin, "x", 3),
+        lambda: setattr(contents, "begin", Point()),
+        lambda: pointer.__setitem__(0, Line()),
+    ):
+        with pytest.raises(MutationError):
+            write()
+    assert memoryview(contents).readonly
+    assert whole.begin.x == 2
+
+
+def test_what_a_pointer_to_a_frozen_structure_showed_stays_when_the_pointer_moves_on():
+    frozen, other = freeze(line()), line()
+    pointer = ctypes.pointer(frozen)
+    contents = pointer.contents
+    pointer.contents = other
+    del frozen
+    gc.collect()
+    with pytest.raises(MutationError):
+        contents.begin = Point()
+    assert bytes(contents) == bytes(line())
+    pointer.contents.begin.x = 9
+    assert other.begin.x == 9
+
+
+def test_a_buffer_that_was_taken_through_a_pointer_is_waited_for():
+    freeze(Point())
+    point = Point(1)
+    pointer = ctypes.pointer(point)
+    view = memoryview(pointer.contents)
+    with pytest.raises(NotFreezableError, match="buffer"):
+        freeze(point)
+    pointer.contents = Point()
+    view.release()
+    assert is_frozen(freeze(point))
 
 
 def test_freezing_a_part_freezes_the_whole():

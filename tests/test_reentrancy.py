@@ -1,6 +1,7 @@
 """Freezing in the middle of something else: never a crash, never a write to what is frozen already."""
 
 import gc
+import heapq
 import sys
 import threading
 import types
@@ -83,6 +84,39 @@ def test_a_list_frozen_while_it_is_compared_and_removed_from():
         victim.remove(FreezesWhenCompared(victim))
     assert is_frozen(victim)
     assert len(victim) == 4
+
+
+HEAPS = {
+    "heapify": ([3, 1, 2], lambda heap, item: heapq.heapify(heap), [3, 1, 2]),
+    "heappush": ([1, 2, 3], lambda heap, item: heapq.heappush(heap, item(0)), [1, 2, 3, 0]),
+    "heappop": ([1, 2, 3, 4], lambda heap, item: heapq.heappop(heap), [4, 2, 3]),
+    "heapreplace": ([1, 2, 3], lambda heap, item: heapq.heapreplace(heap, item(4)), [4, 2, 3]),
+    "heappushpop": ([1, 2, 3], lambda heap, item: heapq.heappushpop(heap, item(4)), [1, 2, 3]),
+    "heapify_max": ([1, 3, 2], lambda heap, item: heapq.heapify_max(heap), [1, 3, 2]),
+    "heappush_max": ([3, 2, 1], lambda heap, item: heapq.heappush_max(heap, item(4)), [3, 2, 1, 4]),
+    "heapreplace_max": ([3, 2, 1], lambda heap, item: heapq.heapreplace_max(heap, item(0)), [0, 2, 1]),
+    "heappushpop_max": ([3, 2, 1], lambda heap, item: heapq.heappushpop_max(heap, item(0)), [3, 2, 1]),
+}
+
+
+@pytest.mark.parametrize("way", HEAPS)
+def test_a_heap_stays_as_it_was_when_a_comparison_froze_it(way):
+    numbers, write, then = HEAPS[way]
+    heap = []
+
+    class Item:
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            freeze(heap)
+            return self.number < other.number
+
+    heap.extend(map(Item, numbers))
+    with pytest.raises(MutationError):
+        write(heap, Item)
+    assert is_frozen(heap)
+    assert [item.number for item in heap] == then
 
 
 def test_a_list_frozen_while_it_is_iterated():
