@@ -4,7 +4,8 @@
 //! components", Information Processing Letters 116, 2016), made iterative over edges that come from a callback and cannot
 //! be resumed. Each container carries one word, its [`Mark`]; nothing else is kept per object but:
 //!
-//! - `order`: every object entered, a word each. What commit and rollback walk.
+//! - `order`: every object entered, a word each. What commit and rollback walk. Leaves that the heap has frozen at sight
+//!   are apart, in `leaves`: a commit need not look at them again.
 //! - `work`: the frames of the containers on the current path. A frame is the children that are still to be
 //!   explored, and above them, once a deeper frame is on top, the marker of the container itself:
 //!
@@ -143,12 +144,16 @@ struct Search<H: Heap> {
 }
 
 /// What the walk over the edges of one container found.
-struct Walk {
+struct Walk<R> {
     /// The lowest index among the container's own and those of the active containers it has an edge to.
     low: usize,
     self_edge: bool,
     /// Children were pushed.
     pending: bool,
+    /// The last of them, or 0: a list that holds one object many times pushes it once.
+    pushed: usize,
+    /// Why the walk ended early.
+    stop: Option<Reason<R>>,
 }
 
 impl<H: Heap> Search<H> {
@@ -178,15 +183,12 @@ impl<H: Heap> Search<H> {
     }
 
     fn enter_root(&mut self, heap: &mut H, root: H::Node) -> Result<(), Reason<H::Refusal>> {
-        self.plan.order.reserve()?;
-        self.work.reserve()?;
         match heap.classify_root(root) {
             Ok(Seen::Outside | Seen::Visited) => {}
-            Ok(Seen::Leaf(keep)) => self.plan.enter_reserved(root, true, keep),
+            Ok(Seen::Leaf(keep)) => self.plan.enter_leaf(heap, root, keep)?,
             Ok(Seen::Container(keep)) => {
-                self.plan.enter_reserved(root, false, keep);
-                // SAFETY: reserved above.
-                unsafe { self.work.push_reserved(root.into_word()) };
+                self.plan.enter_container(heap, root, keep)?;
+                self.work.push(root.into_word())?;
             }
             Err(refusal) => {
                 self.last = [0, root.into_word()];
@@ -236,64 +238,73 @@ impl<H: Heap> Search<H> {
 
     /// Enters the children of a container, and pushes those that have to be explored.
     #[inline]
-    fn walk(&mut self, heap: &mut H, node: H::Node, index: usize) -> Result<Walk, Reason<H::Refusal>> {
-        let Self { plan, work, last, .. } = self;
-        let mut walk = Walk { low: index, self_edge: false, pending: false };
-        let mut stop = None;
-        // The last child pushed: a list that holds one object many times pushes it once.
-        let mut pushed = 0;
-        let flow = heap.for_each_edge(node, &mut |heap: &mut H, child| {
-            // Room first, since what was entered must be in the order.
-            if plan.order.reserve().and(work.reserve()).is_err() {
-                *last = [node.into_word(), 0];
-                stop = Some(Reason::OutOfMemory);
-                return ControlFlow::Break(());
-            }
-            match heap.classify(child) {
-                Ok(Seen::Outside) => {}
-                Ok(Seen::Leaf(keep)) => plan.enter_reserved(child, true, keep),
-                Ok(Seen::Container(keep)) => {
-                    plan.enter_reserved(child, false, keep);
-                    pushed = child.into_word();
-                    walk.pending = true;
-                    // SAFETY: reserved above.
-                    unsafe { work.push_reserved(pushed) };
-                }
-                Ok(Seen::Visited) => {
-                    if child == node {
-                        walk.self_edge = true;
-                        return ControlFlow::Continue(());
-                    }
-                    let mark = heap.mark(child);
-                    if mark == Mark::PENDING {
-                        if pushed != child.into_word() {
-                            pushed = child.into_word();
-                            walk.pending = true;
-                            // SAFETY: reserved above.
-                            unsafe { work.push_reserved(pushed) };
-                        }
-                    } else {
-                        // The marks of containers that are done are above every index.
-                        walk.low = walk.low.min(mark.bits());
-                    }
-                }
-                Err(refusal) => {
-                    *last = [node.into_word(), child.into_word()];
-                    let path = Path { ancestors: work.iter(), last: *last, node: PhantomData };
-                    if let ControlFlow::Break(refusal) = heap.refuse(child, refusal, path) {
-                        stop = Some(Reason::Refused(refusal));
-                        return ControlFlow::Break(());
-                    }
-                }
-            }
-            ControlFlow::Continue(())
+    fn walk(&mut self, heap: &mut H, node: H::Node, index: usize) -> Result<Walk<H::Refusal>, Reason<H::Refusal>> {
+        let mut walk = Walk { low: index, self_edge: false, pending: false, pushed: 0, stop: None };
+        let flow = heap.for_each_edge(node, &mut |heap: &mut H, child| match heap.classify(child) {
+            // Most edges lead there: nothing else is done in place.
+            Ok(Seen::Outside) => ControlFlow::Continue(()),
+            Ok(Seen::Leaf(Keep::DONE)) if self.plan.leaves.push_if_room(child.into_word()) => ControlFlow::Continue(()),
+            seen => self.meet(heap, &mut walk, node, child, seen),
         });
-        match (flow, stop) {
+        match (flow, walk.stop.take()) {
             (_, Some(reason)) => Err(reason),
             (ControlFlow::Continue(()), None) => Ok(walk),
             // The heap gave up by itself, which its contract does not allow; nothing that was found can be trusted.
             (ControlFlow::Break(()), None) => Err(Reason::OutOfMemory),
         }
+    }
+
+    /// Notes what the edge from `node` to `child` leads to.
+    fn meet(
+        &mut self,
+        heap: &mut H,
+        walk: &mut Walk<H::Refusal>,
+        node: H::Node,
+        child: H::Node,
+        seen: Result<Seen, H::Refusal>,
+    ) -> ControlFlow<()> {
+        let Self { plan, work, last, .. } = self;
+        let noted = match seen {
+            Ok(Seen::Outside) => Ok(()),
+            Ok(Seen::Leaf(keep)) => plan.enter_leaf(heap, child, keep),
+            Ok(Seen::Container(keep)) => {
+                walk.pushed = child.into_word();
+                walk.pending = true;
+                plan.enter_container(heap, child, keep).and_then(|()| work.push(walk.pushed))
+            }
+            Ok(Seen::Visited) if child == node => {
+                walk.self_edge = true;
+                Ok(())
+            }
+            Ok(Seen::Visited) => match heap.mark(child) {
+                Mark::PENDING if walk.pushed == child.into_word() => Ok(()),
+                Mark::PENDING => {
+                    walk.pushed = child.into_word();
+                    walk.pending = true;
+                    work.push(walk.pushed)
+                }
+                mark => {
+                    // The marks of containers that are done are above every index.
+                    walk.low = walk.low.min(mark.bits());
+                    Ok(())
+                }
+            },
+            Err(refusal) => {
+                *last = [node.into_word(), child.into_word()];
+                let path = Path { ancestors: work.iter(), last: *last, node: PhantomData };
+                if let ControlFlow::Break(refusal) = heap.refuse(child, refusal, path) {
+                    walk.stop = Some(Reason::Refused(refusal));
+                    return ControlFlow::Break(());
+                }
+                Ok(())
+            }
+        };
+        if noted.is_err() {
+            *last = [node.into_word(), 0];
+            walk.stop = Some(Reason::OutOfMemory);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 
     /// Leaves the container in `frame`, all of whose children are done. Returns its parent's frame.
@@ -364,11 +375,26 @@ impl<H: Heap> Search<H> {
 }
 
 impl<N: Node> Plan<N> {
-    /// Notes an object that was entered. There must be room in the order.
+    /// Notes a leaf that the heap has entered. Without memory for that, the heap takes it back.
     #[inline]
-    fn enter_reserved(&mut self, node: N, leaf: bool, keep: Keep) {
-        let word = node.into_word() | usize::from(leaf) | usize::from(keep.bits()) << 1;
-        // SAFETY: both callers reserve before they classify.
-        unsafe { self.order.push_reserved(word) };
+    fn enter_leaf<H: Heap<Node = N>>(&mut self, heap: &mut H, node: N, keep: Keep) -> Result<(), OutOfMemory> {
+        let noted = if keep == Keep::DONE {
+            self.leaves.push(node.into_word())
+        } else {
+            self.order.push(word_of(node, true, keep))
+        };
+        noted.inspect_err(|_| heap.restore(node, keep))
     }
+
+    /// As [`Plan::enter_leaf`], for a container.
+    #[inline]
+    fn enter_container<H: Heap<Node = N>>(&mut self, heap: &mut H, node: N, keep: Keep) -> Result<(), OutOfMemory> {
+        self.order.push(word_of(node, false, keep)).inspect_err(|_| heap.restore(node, keep))
+    }
+}
+
+/// A word of the order.
+#[inline]
+fn word_of<N: Node>(node: N, leaf: bool, keep: Keep) -> usize {
+    node.into_word() | usize::from(leaf) | usize::from(keep.bits()) << 1
 }

@@ -423,7 +423,8 @@ impl<'a> Graph<'a> {
         }
     }
 
-    #[inline]
+    /// What most edges of most graphs lead to: a small decision for each, made in place.
+    #[inline(always)]
     fn classify_as(&mut self, op: Object, is_root: bool) -> Result<Seen, Stop> {
         // SAFETY: the search only passes objects that live roots own.
         unsafe {
@@ -443,6 +444,15 @@ impl<'a> Graph<'a> {
                 header::set_flags(op, flags | VISITED);
                 return Ok(Seen::Leaf(Keep::default()));
             }
+            self.classify_other(op, is_root)
+        }
+    }
+
+    /// As [`Graph::classify_as`], for an object that is no common leaf, nor seen before.
+    unsafe fn classify_other(&mut self, op: Object, is_root: bool) -> Result<Seen, Stop> {
+        // SAFETY: the caller's.
+        unsafe {
+            let (ty, flags) = (header::type_of(op), header::flags(op));
             if self.reach == Reach::ShallowImmutable && !self.is_immutable_by_nature(ty) {
                 return Err(Stop::NotARoot);
             }
@@ -583,7 +593,7 @@ impl Heap for Graph<'_> {
     type Node = PyNode;
     type Refusal = Stop;
 
-    #[inline]
+    #[inline(always)]
     fn classify(&mut self, node: PyNode) -> Result<Seen, Stop> {
         self.classify_as(node.0, false)
     }
@@ -687,12 +697,13 @@ impl Heap for Graph<'_> {
     }
 
     #[inline]
+    fn commit_done(&mut self, leaves: usize) {
+        self.frozen += leaves;
+    }
+
+    #[inline]
     fn commit(&mut self, node: PyNode, keep: Keep) {
         let op = node.0;
-        if keep == Keep::DONE {
-            self.frozen += 1;
-            return;
-        }
         // SAFETY: op was entered; nobody else sees it before the freeze ends.
         unsafe {
             if header::type_of(op) == &raw mut ffi::PyUnicode_Type {

@@ -106,8 +106,8 @@ impl Mark {
 pub struct Keep(u8);
 
 impl Keep {
-    /// Both bits. On a leaf they say that the heap has frozen it when it entered it: a commit tells the heap so, and does
-    /// not touch the leaf's memory again.
+    /// Both bits. On a leaf they say that the heap has frozen it when it entered it: a commit only counts it, and does not
+    /// touch its memory again.
     pub const DONE: Keep = Keep(3);
 
     /// Returns the two lowest bits of `bits`.
@@ -227,7 +227,13 @@ pub trait Heap {
     /// Takes one edge from inside its component off an object's count. Never called before the search has succeeded.
     fn subtract_edge(&mut self, node: Self::Node);
 
-    /// Freezes a leaf or a trivial component. Cannot fail.
+    /// Counts the leaves that were [`Keep::DONE`]: they need nothing more. Cannot fail.
+    #[inline]
+    fn commit_done(&mut self, leaves: usize) {
+        let _ = leaves;
+    }
+
+    /// Freezes a leaf that was not [`Keep::DONE`], or a trivial component. Cannot fail.
     fn commit(&mut self, node: Self::Node, keep: Keep);
 
     /// Freezes a member of a non-trivial component, whose count is without internal edges by now. Cannot fail.

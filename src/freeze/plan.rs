@@ -12,10 +12,12 @@ use crate::lifetime::record::Record;
 /// Everything that one search found.
 ///
 /// `order` has a word per object: the node, whether it is a leaf (bit 0), what the heap keeps (bits 1 and 2). `records` has
-/// the address of each record. The records belong to the plan until the commit.
+/// the address of each record. The records belong to the plan until the commit. `leaves` has the leaves that are
+/// [`Keep::DONE`].
 #[must_use = "objects stay marked until the plan is committed or rolled back"]
 pub struct Plan<N: Node> {
     pub(super) order: WordStack,
+    pub(super) leaves: WordStack,
     pub(super) records: WordStack,
     search_bytes: usize,
     node: PhantomData<N>,
@@ -32,15 +34,13 @@ pub struct Entry<N> {
     pub keep: Keep,
 }
 
-/// The tags of a word of the order: a leaf, with [`Keep::DONE`].
-const DONE_LEAF: usize = 1 | (Keep::DONE.bits() as usize) << 1;
-
 /// How far ahead of the object at hand the walks over the order prefetch.
 const AHEAD: usize = 8;
 
 impl<N: Node> Plan<N> {
     pub(super) fn new() -> Self {
-        Plan { order: WordStack::new(), records: WordStack::new(), search_bytes: 0, node: PhantomData }
+        let [order, leaves, records] = [const { WordStack::new() }; 3];
+        Plan { order, leaves, records, search_bytes: 0, node: PhantomData }
     }
 
     pub(super) fn note_bookkeeping(&mut self, bytes: usize) {
@@ -50,24 +50,28 @@ impl<N: Node> Plan<N> {
     /// Returns the number of objects.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.order.len() + self.leaves.len()
     }
 
     /// Returns whether there is nothing to freeze.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.order.is_empty() && self.leaves.is_empty()
     }
 
     /// Returns an upper bound of the bytes that the search and the plan took at any one time, the records aside.
     #[must_use]
     pub fn bookkeeping_bytes(&self) -> usize {
-        self.search_bytes + self.order.peak_bytes() + self.records.peak_bytes()
+        self.search_bytes + self.order.peak_bytes() + self.leaves.peak_bytes() + self.records.peak_bytes()
     }
 
-    /// Returns every object once, in the order in which they were entered.
+    /// Returns every object once, in the order in which they were entered, but [`Keep::DONE`] leaves last.
     pub fn entries(&self) -> impl Iterator<Item = Entry<N>> {
-        self.order.iter().filter_map(entry)
+        self.order.iter().filter_map(entry).chain(self.done())
+    }
+
+    fn done(&self) -> impl Iterator<Item = Entry<N>> {
+        self.leaves.iter().filter_map(node_of).map(|node| Entry { node, leaf: true, keep: Keep::DONE })
     }
 
     /// Returns the record of every non-trivial component, those that are reached from others before those.
@@ -108,8 +112,8 @@ impl<N: Node> Plan<N> {
     ///
     /// The records belong to their components from now on.
     pub fn commit<H: Heap<Node = N>>(mut self, heap: &mut H) {
-        let is_done = |word| word & DONE_LEAF == DONE_LEAF;
-        Self::walk_order(&self.order, heap, is_done, |heap, entry| {
+        heap.commit_done(self.leaves.len());
+        Self::walk_order(&self.order, heap, |heap, entry| {
             let record = if entry.leaf { None } else { heap.mark(entry.node).record::<N>() };
             match record {
                 None => heap.commit(entry.node, entry.keep),
@@ -126,20 +130,16 @@ impl<N: Node> Plan<N> {
 
     /// Restores every object. Must not be called after [`Plan::count_internal_edges`].
     pub fn rollback<H: Heap<Node = N>>(self, heap: &mut H) {
-        Self::walk_order(&self.order, heap, |_| false, |heap, entry| heap.restore(entry.node, entry.keep));
+        Self::walk_order(&self.order, heap, |heap, entry| heap.restore(entry.node, entry.keep));
+        self.done().for_each(|entry| heap.restore(entry.node, entry.keep));
     }
 
-    /// Passes every object to `each`, and has its memory fetched before, unless `spares` says of its word that it is not needed.
+    /// Passes every object of the order to `each`, and has its memory fetched before.
     #[inline]
-    fn walk_order<H: Heap<Node = N>>(
-        order: &WordStack,
-        heap: &mut H,
-        spares: impl Fn(usize) -> bool,
-        mut each: impl FnMut(&mut H, Entry<N>),
-    ) {
+    fn walk_order<H: Heap<Node = N>>(order: &WordStack, heap: &mut H, mut each: impl FnMut(&mut H, Entry<N>)) {
         let mut words = order.iter();
         while let Some(word) = words.next() {
-            if let Some(ahead) = words.peek(AHEAD).filter(|ahead| !spares(*ahead)).and_then(node_of) {
+            if let Some(ahead) = words.peek(AHEAD).and_then(node_of) {
                 heap.prefetch(ahead);
             }
             if let Some(entry) = entry(word) {

@@ -152,6 +152,17 @@ impl WordStack {
         Ok(())
     }
 
+    /// Pushes a word if that takes no memory. Returns whether it did.
+    #[inline(always)]
+    pub fn push_if_room(&mut self, word: usize) -> bool {
+        if self.top == self.end {
+            return false;
+        }
+        // SAFETY: there is a free slot.
+        unsafe { self.push_reserved(word) };
+        true
+    }
+
     /// Removes the last word and returns it.
     #[inline]
     pub fn pop(&mut self) -> Option<usize> {
