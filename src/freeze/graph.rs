@@ -754,6 +754,9 @@ impl Heap for Graph<'_> {
                 return;
             }
             header::set_flags(op, flags & !(VISITED | MEMBER));
+            if header::type_of(op) == &raw mut ffi::PyLazyImport_Type {
+                self.prepared.put_back_lazy_import(op);
+            }
             if flags & MEMBER != 0 && header::has_gc_head(op) {
                 (*header::gc_head(op)).prev &= GC_FINALIZED;
                 if keep.bits() & TRACKED != 0 {
