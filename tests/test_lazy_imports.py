@@ -2,9 +2,11 @@
 
 import builtins
 import sys
+from concurrent import interpreters
 
 import pytest
-from immutable import NotFreezableError, explain, freeze, is_frozen
+
+from immutable import explain, freeze, is_frozen
 
 LAZY = """
     lazy import colorsys
@@ -149,8 +151,6 @@ USES = {
 
 @pytest.mark.parametrize("made", USES)
 def test_an_object_whose_methods_import_lazily_outlives_its_interpreter(elsewhere, made):
-    from concurrent import interpreters
-
     queue = interpreters.create_queue()
     home = elsewhere()
     home.run(
@@ -183,5 +183,6 @@ def test_an_object_whose_methods_import_lazily_outlives_its_interpreter(elsewher
 
 def test_lazy_imports_are_reported_as_what_they_are(lazy):
     report = explain(lazy.convert)
-    assert report.freezable and report.counts["lazy_import"] == 2
+    assert report.freezable
+    assert report.counts["lazy_import"] == 2
     assert lazy.convert() == CONVERTED
