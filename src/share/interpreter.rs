@@ -14,6 +14,7 @@ use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
 use super::exception::Exceptions;
+use super::library::Libraries;
 use super::local::Locals;
 use super::module::{Modules, Proxies};
 use super::part::Parts;
@@ -45,6 +46,8 @@ pub struct Interpreter {
     pub counterparts: Counterparts,
     /// What frozen modules stand for here.
     pub modules: Modules,
+    /// What is known of the standard library's modules here.
+    pub libraries: Libraries,
     /// Subclasses that frozen classes have here.
     pub subclasses: Subclasses,
     /// What others may hold of this interpreter, and is not frozen.
@@ -212,6 +215,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             codes: Codes::default(),
             counterparts: Counterparts::default(),
             modules: Modules::default(),
+            libraries: Libraries::default(),
             subclasses: Subclasses::default(),
             proxies: Proxies::default(),
             parts: Parts::default(),
@@ -253,6 +257,7 @@ unsafe extern "C" fn release(capsule: Object) {
             state.views.clear();
             state.codes.clear();
             state.counterparts.clear();
+            state.libraries.clear();
             state.subclasses.clear();
             state.parts.clear();
             state.locals.clear();
