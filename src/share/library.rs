@@ -19,7 +19,7 @@ use super::{interpreter, module, view};
 use crate::freeze::detach::{self, Use};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, Type};
-use crate::object::memory::OutOfMemory;
+use crate::object::memory::{OutOfMemory, try_format};
 use crate::object::raise::{self, Raised};
 use crate::policy::{self, Refusal, Treatment};
 
@@ -44,9 +44,9 @@ impl Default for Libraries {
 /// A module of the standard library.
 pub struct Library {
     /// Its name, so that another module whose namespace comes to the same address is not taken for it.
-    name: Box<str>,
+    name: String,
     /// The names of its globals that its functions rebind.
-    rebound: HashSet<Box<str>>,
+    rebound: HashSet<String>,
 }
 
 impl Library {
@@ -89,11 +89,11 @@ impl Libraries {
             if !self.has_name(name, text)? || !module::is_namespace_of(globals, name) || !self.is_in_folder(globals)? {
                 return Ok(None);
             }
-            if self.known.get(&globals).is_none_or(|known| &*known.name != text) {
+            if self.known.get(&globals).is_none_or(|known| known.name != text) {
                 let mut rebound = HashSet::new();
                 note_rebound(globals, text, &mut rebound)?;
                 self.known.try_reserve(1).map_err(|error| raise::no_memory(error.into()))?;
-                self.known.insert(globals, Library { name: text.into(), rebound });
+                self.known.insert(globals, Library { name: owned(text)?, rebound });
             }
             Ok(self.known.get(&globals))
         }
@@ -156,6 +156,11 @@ impl Libraries {
     }
 }
 
+fn owned(text: &str) -> Result<String, Raised> {
+    // SAFETY: a GIL is held wherever this is called.
+    try_format!("{text}").map_err(|error| unsafe { raise::no_memory(error) })
+}
+
 unsafe fn own_attribute_of_sys(name: &std::ffi::CStr, is_expected: impl Fn(Type) -> bool) -> Object {
     // SAFETY: a GIL is held; the namespace of sys is an exact dict.
     unsafe {
@@ -173,7 +178,7 @@ unsafe fn own_attribute_of_sys(name: &std::ffi::CStr, is_expected: impl Fn(Type)
 
 /// Notes the globals that the functions of the module `name`, and the methods of its classes, rebind: `namespace` is that
 /// of the module, or of a class.
-unsafe fn note_rebound(namespace: Object, name: &str, rebound: &mut HashSet<Box<str>>) -> Result<(), Raised> {
+unsafe fn note_rebound(namespace: Object, name: &str, rebound: &mut HashSet<String>) -> Result<(), Raised> {
     let is_of = |op: Object| {
         // SAFETY: a live string, or null.
         unsafe { policy::text(op) == Some(name) }
@@ -190,7 +195,7 @@ unsafe fn note_rebound(namespace: Object, name: &str, rebound: &mut HashSet<Box<
                             && let Some(name) = policy::text(name)
                         {
                             rebound.try_reserve(1).map_err(|_| raise::no_memory(OutOfMemory))?;
-                            rebound.insert(name.into());
+                            rebound.insert(owned(name)?);
                         }
                         Ok(())
                     })?;
@@ -316,6 +321,9 @@ pub unsafe fn own(code: Object, captured: Object) -> Result<Own, Raised> {
         let Some(text) = policy::text(name) else { return Ok(Own::Nothing) };
         if !interpreter::current().ok_or(Raised)?.libraries.has_name(name, text)? || !leaves_out(code, captured)? {
             return Ok(Own::Nothing);
+        }
+        if ffi::imm_has_modules() == 0 {
+            return Ok(Own::Nothing); // the interpreter ends, and finds no module any more
         }
         let Some(namespace) = view::module_globals(captured)? else { return Ok(Own::Nothing) };
         let runs_in = match interpreter::current().ok_or(Raised)?.libraries.of(namespace) {
