@@ -40,7 +40,7 @@ mod cpython {
             .header(BRIDGE_HEADER)
             .clang_args(&flags)
             .allowlist_file(".*/bridge\\.h")
-            .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|MemberDescr|Module)Object|PyWeakReference|PyASCIIObject|PyByteArrayObject|PyMemoryViewObject|_PyManagedBufferObject|PyBaseExceptionObject|_PyImmutable_PartedType|_PyImmutable_ExaminedType")
+            .allowlist_type("Py(Type|HeapType|Dict|List|Tuple|Function|Code|Cell|Method|Descr|MemberDescr|Module|LazyImport)Object|PyWeakReference|PyASCIIObject|PyByteArrayObject|PyMemoryViewObject|_PyManagedBufferObject|PyBaseExceptionObject|_PyImmutable_PartedType|_PyImmutable_ExaminedType")
             .allowlist_var("PyLazyImport_Type|_PyWeakref_.*Type")
             .allowlist_type("PyCFunctionObject|PyDictKeysObject|PyDictValues|PyGC_Head|_PyCoCached")
             .allowlist_type("PyFrameObject|PyDictKeyEntry|PyDictUnicodeEntry|PyImmutable_Policy|DictKeysKind")

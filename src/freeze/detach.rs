@@ -7,7 +7,8 @@
 //!
 //! Annotations do not extend the reach. An annotation function captures
 //! nothing but the name of its module, and the annotations of code nested in a
-//! function are left out of the search for names.
+//! function are left out of the search for names. Nor does what a module of the
+//! standard library writes while the program runs: see `share::library`.
 
 use std::mem::swap;
 use std::ptr;
@@ -17,7 +18,7 @@ use super::work::WordStack;
 use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::raise::{self, Raised};
-use crate::share::interpreter;
+use crate::share::{interpreter, library};
 
 /// What a function gets, and gives, at commit. All are owned, and may be null but for the namespace.
 pub struct Detached {
@@ -65,7 +66,12 @@ impl Detached {
             ffi::Py_IncRef(self.code);
             self.capture_module(function.func_globals)?;
             if !is_annotation_code(function.func_code) {
-                self.capture_names(function.func_code, function.func_globals)?;
+                let libraries = &mut interpreter::current().ok_or(Raised)?.libraries;
+                let library = libraries.of(function.func_globals)?;
+                let runs_in = library.map(|library| library.runs_in(function.func_code)).transpose()?;
+                if runs_in != Some(true) {
+                    self.capture_names(function.func_code, function.func_globals, runs_in.is_some())?;
+                }
             }
             if !named.is_null() {
                 for i in 0..ffi::PyTuple_Size(named) {
@@ -121,23 +127,21 @@ impl Detached {
         }
     }
 
-    unsafe fn capture_names(&self, code: Object, globals: Object) -> Result<(), Stop> {
-        // SAFETY: as `prepare`. The words are addresses of code objects that `code` keeps alive.
+    unsafe fn capture_names(&self, code: Object, globals: Object, is_library: bool) -> Result<(), Raised> {
+        // SAFETY: as `prepare`; the borrowed reference is used at once.
         unsafe {
-            let mut pending = WordStack::new();
-            pending.push(code.expose_provenance())?;
-            while let Some(address) = pending.pop() {
-                let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(address);
-                for_each_global_name(code, |name| self.capture(name, globals))?;
-                let consts = (*code).co_consts;
-                for i in 0..ffi::PyTuple_Size(consts) {
-                    let nested = ffi::PyTuple_GetItem(consts, i);
-                    if (*nested).ob_type == &raw mut ffi::PyCode_Type && !is_annotation_code(nested) {
-                        pending.push(nested.expose_provenance())?;
+            for_each_global(code, |name, how| {
+                if how == Use::Store {
+                    return Ok(());
+                }
+                if is_library {
+                    let value = ffi::PyDict_GetItemWithError(globals, name);
+                    if !value.is_null() && library::is_state(value) {
+                        return Ok(());
                     }
                 }
-            }
-            Ok(())
+                self.capture(name, globals)
+            })
         }
     }
 
@@ -189,12 +193,9 @@ pub enum Load {
 /// # Safety
 /// `code` is a code object that the caller keeps alive; a GIL is held.
 pub unsafe fn for_each_load(code: Object, mut visit: impl FnMut(Load) -> Result<(), Raised>) -> Result<(), Raised> {
-    // SAFETY: the words are addresses of code objects that `code` keeps alive.
+    // SAFETY: names are borrowed.
     unsafe {
-        let mut pending = WordStack::new();
-        pending.push(code.expose_provenance()).map_err(|error| raise::no_memory(error))?;
-        while let Some(address) = pending.pop() {
-            let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(address);
+        for_each_code(code, |code| {
             let name = |index| ffi::PyTuple_GetItem((*code).co_names, index);
             for_each_instruction(code, |opcode, argument| {
                 if opcode == ffi::imm_op_cache {
@@ -207,7 +208,66 @@ pub unsafe fn for_each_load(code: Object, mut visit: impl FnMut(Load) -> Result<
                 } else {
                     Load::Other
                 })
-            })?;
+            })
+        })
+    }
+}
+
+/// What code does with a global.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Looks it up, among the globals at last.
+    Load,
+    /// Sets it.
+    Store,
+    /// Deletes it.
+    Delete,
+}
+
+/// Calls `visit` for each use of a global that `code` itself, or code nested in it, may make; annotations apart.
+///
+/// # Errors
+/// A Python exception is set, by `visit` or for want of memory.
+///
+/// # Safety
+/// `code` is a code object that the caller keeps alive; a GIL is held.
+pub unsafe fn for_each_global(
+    code: Object,
+    mut visit: impl FnMut(Object, Use) -> Result<(), Raised>,
+) -> Result<(), Raised> {
+    // SAFETY: names are borrowed.
+    unsafe {
+        for_each_code(code, |code| {
+            for_each_instruction(code, |opcode, argument| {
+                let (how, index) = if opcode == ffi::imm_op_load_global {
+                    (Use::Load, argument >> 1)
+                } else if opcode == ffi::imm_op_load_name || opcode == ffi::imm_op_load_from_dict_or_globals {
+                    (Use::Load, argument)
+                } else if opcode == ffi::imm_op_store_global {
+                    (Use::Store, argument)
+                } else if opcode == ffi::imm_op_delete_global {
+                    (Use::Delete, argument)
+                } else {
+                    return Ok(());
+                };
+                visit(ffi::PyTuple_GetItem((*code).co_names, index), how)
+            })
+        })
+    }
+}
+
+/// Calls `visit` with `code` and all code nested in it, but for annotations.
+unsafe fn for_each_code(
+    code: Object,
+    mut visit: impl FnMut(*mut ffi::PyCodeObject) -> Result<(), Raised>,
+) -> Result<(), Raised> {
+    // SAFETY: the words are addresses of code objects that `code` keeps alive.
+    unsafe {
+        let mut pending = WordStack::new();
+        pending.push(code.expose_provenance()).map_err(|error| raise::no_memory(error))?;
+        while let Some(address) = pending.pop() {
+            let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(address);
+            visit(code)?;
             let consts = (*code).co_consts;
             for i in 0..ffi::PyTuple_Size(consts) {
                 let nested = ffi::PyTuple_GetItem(consts, i);
@@ -217,30 +277,6 @@ pub unsafe fn for_each_load(code: Object, mut visit: impl FnMut(Load) -> Result<
             }
         }
         Ok(())
-    }
-}
-
-/// Calls `visit` with each name that `code` itself may look up among the globals.
-unsafe fn for_each_global_name(
-    code: *mut ffi::PyCodeObject,
-    mut visit: impl FnMut(Object) -> Result<(), Raised>,
-) -> Result<(), Raised> {
-    // SAFETY: names are borrowed.
-    unsafe {
-        for_each_instruction(code, |opcode, argument| {
-            let index = if opcode == ffi::imm_op_load_global {
-                argument >> 1
-            } else if opcode == ffi::imm_op_load_name
-                || opcode == ffi::imm_op_load_from_dict_or_globals
-                // Captured, so that deleting it is a write to the namespace.
-                || opcode == ffi::imm_op_delete_global
-            {
-                argument
-            } else {
-                return Ok(());
-            };
-            visit(ffi::PyTuple_GetItem((*code).co_names, index))
-        })
     }
 }
 

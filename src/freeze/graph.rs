@@ -358,9 +358,9 @@ impl<'a> Graph<'a> {
         // SAFETY: op is live, and its type has that place.
         unsafe {
             if flags & OWN_POLICY != 0
-                && let Some(policy) = self.registry.of_object(op)
+                && let Some(word) = self.registry.of_object(op)
             {
-                return Some(Ok(policy));
+                return Some(word);
             }
             match place {
                 Place::Class => declared::word_for_class(self.registry, op.cast(), &self.names),
@@ -577,6 +577,21 @@ unsafe fn freeze_leaf(op: Object, ty: Type, flags: u16) -> bool {
     }
 }
 
+/// False if `op`, which is not frozen, is nothing that `is_frozen` would look into.
+///
+/// # Safety
+/// A GIL is held and `op` alive.
+pub unsafe fn may_be_immutable(registry: &Registry, op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        let ty = header::type_of(op);
+        is_common_leaf(ty)
+            || is_shallow_immutable(ty)
+            || header::is_immortal_or_shared(op)
+            || registry.is_shallow_immutable(ty)
+    }
+}
+
 fn is_shallow_immutable(ty: Type) -> bool {
     let types: [Type; 6] = [
         &raw mut ffi::PyTuple_Type,
@@ -765,6 +780,9 @@ impl Heap for Graph<'_> {
                 return;
             }
             header::set_flags(op, flags & !(VISITED | MEMBER));
+            if header::type_of(op) == &raw mut ffi::PyLazyImport_Type {
+                self.prepared.put_back_lazy_import(op);
+            }
             if flags & MEMBER != 0 && header::has_gc_head(op) {
                 (*header::gc_head(op)).prev &= GC_FINALIZED;
                 if keep.bits() & TRACKED != 0 {

@@ -80,6 +80,8 @@ pub enum Preparation {
     CFunction,
     /// What its namespace holds for its interpreter is put aside.
     Module,
+    /// It keeps what to import, and not on whose behalf.
+    LazyImport,
 }
 
 impl Preparation {
@@ -116,6 +118,8 @@ impl Preparation {
                 Self::Code
             } else if ty == &raw mut ffi::PyCFunction_Type {
                 Self::CFunction
+            } else if ty == &raw mut ffi::PyLazyImport_Type {
+                Self::LazyImport
             } else if ffi::PyType_IsSubtype(ty, &raw mut ffi::PyModule_Type) != 0 {
                 Self::Module
             } else {
@@ -133,6 +137,8 @@ pub struct Prepared {
     classes: Vec<Object>,
     /// What is no part of the graph: None stands for it meanwhile.
     aside: Vec<Aside>,
+    /// What the lazy imports that were entered had of their interpreter.
+    lazy_imports: Vec<LazyImport>,
     /// `sys.modules`, `sys.mut_modules`, and the dicts of `builtins` and `sys`, without which nothing runs.
     vital: [Object; 4],
     /// The bytearrays and arrays that were entered while buffers of them were in use, with the number of those.
@@ -171,6 +177,7 @@ impl Prepared {
             detached: HashMap::new(),
             classes: Vec::new(),
             aside: Vec::new(),
+            lazy_imports: Vec::new(),
             // SAFETY: the caller's; borrowed, and as long-lived as the interpreter.
             vital: unsafe {
                 let own_modules =
@@ -289,6 +296,11 @@ impl Prepared {
                     Ok(())
                 }
                 Preparation::Module => self.prepare_whole_module(op),
+                Preparation::LazyImport => {
+                    self.lazy_imports.try_reserve(1)?;
+                    self.lazy_imports.push(LazyImport::take(op));
+                    Ok(())
+                }
             }
         }
     }
@@ -375,6 +387,21 @@ impl Prepared {
                 }
             }
             Ok(())
+        }
+    }
+
+    /// Gives a lazy import that is not frozen after all what [`Prepared::prepare`] took from it.
+    ///
+    /// # Safety
+    /// `op` was entered as a lazy import.
+    pub unsafe fn put_back_lazy_import(&mut self, op: Object) {
+        if let Some(place) = self.lazy_imports.iter().position(|parts| parts.op == op) {
+            let LazyImport { builtins, code, .. } = self.lazy_imports.swap_remove(place);
+            // SAFETY: the caller's: its fields are null since, and these references owned.
+            unsafe {
+                let fields = &mut *op.cast::<ffi::PyLazyImportObject>();
+                (fields.lz_builtins, fields.lz_code) = (builtins, code.cast());
+            }
         }
     }
 
@@ -613,6 +640,10 @@ impl Prepared {
                 }
                 ffi::Py_DecRef(value);
             }
+            for LazyImport { builtins, code, .. } in self.lazy_imports {
+                ffi::Py_DecRef(builtins);
+                ffi::Py_DecRef(code);
+            }
             for (code, had_cache, had) in self.codes {
                 let fields = code.cast::<ffi::PyCodeObject>();
                 // Something else may have frozen it meanwhile.
@@ -634,6 +665,26 @@ struct Aside {
     value: Object,
     /// The key goes with it at commit; otherwise None stays.
     goes: bool,
+}
+
+/// The builtins that a lazy import (PEP 810) would be resolved with, and the code that asked for it: mutable, and of one
+/// interpreter. Without them it is resolved with the builtins of whoever uses it. Owned, or null.
+struct LazyImport {
+    op: Object,
+    builtins: Object,
+    code: Object,
+}
+
+impl LazyImport {
+    unsafe fn take(op: Object) -> Self {
+        let null = std::ptr::null_mut;
+        // SAFETY: the caller's: a lazy import that is not frozen.
+        unsafe {
+            let fields = &mut *op.cast::<ffi::PyLazyImportObject>();
+            let builtins = std::mem::replace(&mut fields.lz_builtins, null());
+            LazyImport { op, builtins, code: std::mem::replace(&mut fields.lz_code, std::ptr::null_mut()).cast() }
+        }
+    }
 }
 
 /// A module that becomes a proxy at commit.

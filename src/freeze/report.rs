@@ -17,8 +17,7 @@ use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory};
 use crate::object::raise::{self, Raised};
-use crate::policy;
-use crate::share::interpreter;
+use crate::policy::{self, vital};
 
 /// What would become of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +66,7 @@ pub unsafe fn explain(roots: &[Object]) -> Result<Object, Raised> {
     loop {
         // SAFETY: as `run::freeze`: no Python code runs while anything is marked.
         unsafe {
-            let state = interpreter::current().ok_or(Raised)?;
+            let state = vital::marked()?;
             let mut graph = Graph::again(state, Reach::DryRun { to_the_end: true }, denied);
             let outcome = survey(&mut graph, roots);
             denied = graph.take_denied();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::explore::{Reason, Stopped, explore};
-use super::graph::{Graph, Reach, Stop};
+use super::graph::{self, Graph, Reach, Stop};
 use super::plan::Plan;
 use super::{isolation, path};
 use crate::lifetime::{release, site};
@@ -11,8 +11,8 @@ use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory, try_format};
 use crate::object::raise::{self, Raised, Value};
-use crate::policy;
 use crate::policy::hook::{self, Hooks};
+use crate::policy::{self, vital};
 use crate::share::{c_type, exception, interpreter};
 
 /// What else is asked of a freeze.
@@ -85,7 +85,7 @@ unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>) -> Attempt
     // Python code; references are given up after that.
     unsafe {
         c_type::settle();
-        let Some(state) = interpreter::current() else { return Attempt::Ended(Err(Raised)) };
+        let Ok(state) = vital::marked() else { return Attempt::Ended(Err(Raised)) };
         let mut graph = Graph::new(state, Reach::Freezable, terms.named);
         graph.freeze_whole(terms.whole);
         let attempt = match find(&mut graph, roots) {
@@ -298,7 +298,7 @@ pub unsafe fn time_header_walk(root: Object) -> Result<Option<Duration>, Raised>
 pub unsafe fn is_freezable(roots: &[Object]) -> Result<bool, Raised> {
     // SAFETY: as `freeze`.
     unsafe {
-        let state = interpreter::current().ok_or(Raised)?;
+        let state = vital::marked()?;
         let mut graph = Graph::new(state, Reach::DryRun { to_the_end: false }, std::ptr::null_mut());
         let outcome = match explore(&mut graph, PyNode::slice(roots)) {
             Ok(plan) => {
@@ -338,6 +338,9 @@ pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
             return Ok(true);
         }
         let state = interpreter::current().ok_or(Raised)?;
+        if !graph::may_be_immutable(&state.registry, op) {
+            return Ok(false);
+        }
         let mut graph = Graph::new(state, Reach::ShallowImmutable, std::ptr::null_mut());
         let outcome = match find(&mut graph, &[op]) {
             Ok(plan) => {

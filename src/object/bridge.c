@@ -109,6 +109,23 @@ imm_sys_dict(void)
     return PyInterpreterState_Get()->sysdict;
 }
 
+PyObject **
+imm_value_place(PyDictObject *dict, PyObject *name)
+{
+    PyObject *value = NULL;
+    Py_hash_t hash = PyObject_Hash(name);
+    if (hash == -1 || dict->ma_values != NULL || !DK_IS_UNICODE(dict->ma_keys)) {
+        PyErr_Clear();
+        return NULL;
+    }
+    Py_ssize_t i = _Py_dict_lookup(dict, name, hash, &value);
+    if (i < 0) {
+        PyErr_Clear();
+        return NULL;
+    }
+    return &DK_UNICODE_ENTRIES(dict->ma_keys)[i].me_value;
+}
+
 void
 imm_dealloc(PyObject *op)
 {
@@ -341,6 +358,7 @@ PyObject *const imm_name_abc_impl = &_Py_ID(_abc_impl);
 PyObject *const imm_name_module = &_Py_ID(__module__);
 PyObject *const imm_name_name = &_Py_ID(__name__);
 PyObject *const imm_name_package = &_Py_ID(__package__);
+PyObject *const imm_name_file = &_Py_ID(__file__);
 PyObject *const imm_name_builtins = &_Py_ID(__builtins__);
 PyObject *const imm_name_loader = &_Py_ID(__loader__);
 PyObject *const imm_name_spec = &_Py_ID(__spec__);

@@ -49,6 +49,10 @@ int imm_handles_signals(void);
 PyObject *imm_builtins_dict(void);
 PyObject *imm_sys_dict(void);
 
+/* Where dict keeps the value of a string that it has: good as long as its ma_keys
+ * is the same. NULL if that cannot be told; no exception is set. */
+PyObject **imm_value_place(PyDictObject *dict, PyObject *name);
+
 /* _Py_Dealloc, but for exact str, int and float: specialised bytecode drops those
  * without saying how far its stack reaches, and their destructors do not ask. */
 void imm_dealloc(PyObject *op);
@@ -116,6 +120,7 @@ extern PyObject *const imm_name_abc_impl;
 extern PyObject *const imm_name_module;
 extern PyObject *const imm_name_name;
 extern PyObject *const imm_name_package;
+extern PyObject *const imm_name_file;
 extern PyObject *const imm_name_builtins;
 extern PyObject *const imm_name_loader;
 extern PyObject *const imm_name_spec;

@@ -77,7 +77,8 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"immutable.ImmutableModule", Nature::Proxy),
     // The type that functions of C modules have once frozen, beside the one that they have before.
     (c"builtin_function_or_method", Nature::Container),
-    (c"lazy_import", Nature::Proxy),
+    // Says what to import; who uses it imports it for its own interpreter.
+    (c"lazy_import", Nature::Container),
     (c"generator", Nature::Stateful(RUNNING)),
     (c"coroutine", Nature::Stateful(RUNNING)),
     (c"async_generator", Nature::Stateful(RUNNING)),

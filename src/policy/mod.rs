@@ -22,6 +22,7 @@ pub mod option;
 mod registry;
 mod standard_library;
 mod stateful;
+pub mod vital;
 
 use std::ptr;
 
@@ -244,8 +245,11 @@ pub unsafe fn function_advice(function: &ffi::PyFunctionObject) -> Option<&'stat
     unsafe { stateful::advice(text(function.func_module)?, text(function.func_qualname)?) }
 }
 
-/// What an ASCII string says; `None` for everything else.
-unsafe fn text<'a>(op: Object) -> Option<&'a str> {
+/// What an ASCII string says; `None` for everything else, and for null.
+///
+/// # Safety
+/// The caller holds a GIL, and keeps the string as long as the text is used.
+pub unsafe fn text<'a>(op: Object) -> Option<&'a str> {
     // SAFETY: the caller's. The text of an ASCII string is its own, so this writes nothing, and cannot fail.
     unsafe {
         if op.is_null() || header::type_of(op) != &raw mut ffi::PyUnicode_Type || ffi::imm_is_ascii(op) == 0 {
@@ -298,7 +302,7 @@ pub unsafe fn of(registry: &Registry, names: &Names, op: Object) -> Policy {
         let (ty, own) = if place == Place::Class {
             (op.cast(), None)
         } else if header::flags(op) & OWN_POLICY != 0 {
-            (own_type, registry.of_object(op).map(Ok))
+            (own_type, registry.of_object(op))
         } else {
             (own_type, None)
         };

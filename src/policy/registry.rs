@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 use std::ptr;
 
-use super::Policy;
+use super::vital::Vital;
+use super::{Policy, Refusal, Word};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, OWN_POLICY, Object, Type};
 use crate::object::raise::{self, Raised};
@@ -19,6 +20,8 @@ pub struct Registry {
     entries: HashMap<Object, Entry>,
     /// The number of the last override.
     serial: u64,
+    /// What refuses although nobody said so.
+    pub vital: Vital,
 }
 
 struct Entry {
@@ -153,9 +156,40 @@ impl Registry {
     ///
     /// # Safety
     /// `op` is alive, and no type.
-    pub unsafe fn of_object(&self, op: Object) -> Option<Policy> {
+    pub unsafe fn of_object(&self, op: Object) -> Option<Word> {
         // SAFETY: the caller's.
-        self.entries.get(&op).filter(|entry| unsafe { entry.is_for(op) })?.for_itself()
+        let entry = self.entries.get(&op).filter(|entry| unsafe { entry.is_for(op) });
+        let said = entry.and_then(Entry::for_itself).map(Ok);
+        said.or_else(|| self.vital.advice(op).map(|advice| Err(Refusal::Stateful(advice))))
+    }
+
+    /// Gives an object of `vital` the flag.
+    ///
+    /// # Safety
+    /// `op` is alive, not frozen, and no type.
+    pub unsafe fn give_flag(&mut self, op: Object) {
+        // SAFETY: the caller's.
+        unsafe {
+            // An entry for an object without the flag is that of another one, which is gone.
+            if header::flags(op) & OWN_POLICY == 0 {
+                self.entries.remove(&op);
+            }
+            header::set_flags(op, header::flags(op) | OWN_POLICY);
+        }
+    }
+
+    /// Takes the flag from an object that is not in `vital` any more.
+    ///
+    /// # Safety
+    /// `op` is alive, had the flag from `give_flag`, and no type.
+    pub unsafe fn take_flag(&self, op: Object) {
+        // SAFETY: the caller's. A frozen object has lost the flag, and is not written.
+        unsafe {
+            let flags = header::flags(op);
+            if flags & (OWN_POLICY | FROZEN) == OWN_POLICY && !self.entries.contains_key(&op) {
+                header::set_flags(op, flags & !OWN_POLICY);
+            }
+        }
     }
 
     /// What was said of the instances of exactly this type.
@@ -243,7 +277,8 @@ impl Registry {
             unsafe {
                 ffi::Py_DecRef(entry.class);
                 let flags = header::flags(op);
-                if entry.class.is_null() && flags & (OWN_POLICY | FROZEN) == OWN_POLICY {
+                let goes = entry.class.is_null() && self.vital.advice(op).is_none();
+                if goes && flags & (OWN_POLICY | FROZEN) == OWN_POLICY {
                     header::set_flags(op, flags & !OWN_POLICY);
                 }
             }
@@ -269,6 +304,8 @@ impl Registry {
     /// # Safety
     /// The caller holds the GIL of the registry's interpreter.
     pub unsafe fn clear(&mut self) {
+        // SAFETY: the caller's.
+        unsafe { self.vital.clear() };
         for (_, entry) in self.entries.drain() {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(entry.class) };

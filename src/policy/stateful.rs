@@ -40,6 +40,9 @@ const INTERPRETERS: &str = "it names an interpreter, or something that interpret
     keep it outside of frozen objects, or use immutable.channel()";
 const CACHES: &str = "it uses tables that its module fills in: name the module (`import` it) instead of the function";
 
+const ENVIRONMENT: &str = "the environment belongs to the process: name the module (`import os`) and look it up in \
+    os.environ where it is used, or freeze dict(os.environ)";
+
 const FOREIGN_CODE: &str = "it leads to code outside Python, or to tables that ctypes fills in: keep the name of the \
     library, and load it where it is used, through `import ctypes`";
 
@@ -122,6 +125,7 @@ const MODULES: &[Module] = &[
 /// Modules of which only these names refuse.
 const NAMES: &[(&str, &[&str], &str)] = &[
     ("ctypes", &["CDLL", "PyDLL", "LibraryLoader", "CFUNCTYPE", "PYFUNCTYPE", "POINTER", "pointer"], FOREIGN_CODE),
+    ("os", &["_Environ"], ENVIRONMENT),
     ("contextlib", &["AsyncExitStack", "ExitStack", "_BaseExitStack"], EXITS),
     ("_weakrefset", &["_IterationGuard"], SCHEDULES),
 ];

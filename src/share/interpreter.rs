@@ -14,6 +14,7 @@ use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
 use super::exception::Exceptions;
+use super::library::Libraries;
 use super::local::Locals;
 use super::module::{Modules, Proxies};
 use super::namesake::Namesakes;
@@ -46,6 +47,8 @@ pub struct Interpreter {
     pub counterparts: Counterparts,
     /// What frozen modules stand for here.
     pub modules: Modules,
+    /// What is known of the standard library's modules here.
+    pub libraries: Libraries,
     /// Subclasses that frozen classes have here.
     pub subclasses: Subclasses,
     /// Classes of this interpreter that have the names of frozen ones.
@@ -216,6 +219,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             codes: Codes::default(),
             counterparts: Counterparts::default(),
             modules: Modules::default(),
+            libraries: Libraries::default(),
             subclasses: Subclasses::default(),
             namesakes: Namesakes::default(),
             proxies: Proxies::default(),
@@ -258,6 +262,7 @@ unsafe extern "C" fn release(capsule: Object) {
             state.views.clear();
             state.codes.clear();
             state.counterparts.clear();
+            state.libraries.clear();
             state.subclasses.clear();
             state.namesakes.clear();
             state.parts.clear();

@@ -17,6 +17,8 @@ pub mod exception;
 pub mod field;
 #[cfg(feature = "cpython")]
 pub mod interpreter;
+#[cfg(feature = "cpython")]
+pub mod library;
 pub mod line;
 #[cfg(feature = "cpython")]
 pub mod local;

@@ -350,6 +350,27 @@ unsafe fn copy_name(name: Object) -> Result<Object, Raised> {
     }
 }
 
+/// Whether the module that `sys.modules` holds under a name here has this namespace.
+///
+/// # Safety
+/// A GIL is held; `name` is an exact string, and `sys.modules` may be anything. No Python code runs.
+pub unsafe fn is_namespace_of(namespace: Object, name: Object) -> bool {
+    // SAFETY: the caller's; borrowed references are used at once.
+    unsafe {
+        let table = interpreter::existing().map_or(ptr::null_mut(), |state| state.modules.table);
+        [ffi::PyImport_GetModuleDict(), table].into_iter().any(|modules| {
+            if modules.is_null() || header::type_of(modules) != &raw mut ffi::PyDict_Type {
+                return false;
+            }
+            let module = ffi::PyDict_GetItemWithError(modules, name);
+            if module.is_null() {
+                ffi::PyErr_Clear();
+            }
+            !module.is_null() && is_module(module) && (*module.cast::<ffi::PyModuleObject>()).md_dict == namespace
+        })
+    }
+}
+
 /// A new reference to what `sys.modules` holds under a name here, importing it if need be; null if nothing could be
 /// imported.
 ///

@@ -16,6 +16,7 @@
 
 use std::ptr;
 
+use super::library::{self, Own};
 use super::{cfunction, code, interpreter, module};
 use crate::freeze::detach::{self, Load};
 use crate::object::address::AddressMap;
@@ -275,7 +276,8 @@ pub unsafe fn module_globals(captured: Object) -> Result<Option<Object>, Raised>
 }
 
 /// The globals that the view runs with: new reference to a dict that refuses
-/// writes. An annotation function runs in its module's own globals.
+/// writes. An annotation function runs in its module's own globals, and so do
+/// some functions of the standard library.
 unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
     // SAFETY: a GIL is held; borrowed references are used at once.
     unsafe {
@@ -284,15 +286,22 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         {
             return Some(globals);
         }
+        let own = library::own(frozen.func_code, frozen.func_globals).ok()?;
+        if let Own::Runs(globals) = own {
+            return Some(globals);
+        }
         let globals = ffi::PyDict_Copy(frozen.func_globals);
-        if globals.is_null() {
-            return None;
+        let mut filled = !globals.is_null();
+        if let Own::Finds(namespace) = own {
+            filled = filled && library::add_found(frozen.func_code, globals, namespace).is_ok();
+            ffi::Py_DecRef(namespace);
         }
         // Of the interpreter's state: the module is no longer found while the interpreter ends.
         let builtins = ffi::imm_builtins_dict();
         // `warnings` notes in the caller's globals what it has shown.
         let shown = ffi::PyDict_New();
-        let filled = !shown.is_null()
+        filled = filled
+            && !shown.is_null()
             && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), builtins) == 0
             && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
         ffi::Py_DecRef(shown);
@@ -312,7 +321,13 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
 /// Gives captured names the values that they have here: modules, and functions of C modules, are this interpreter's;
 /// what was captured before its lazy import had happened is imported (PEP 810), since the globals of a view cannot be
 /// filled in later.
-unsafe fn resolve_values(globals: Object) -> Result<(), Raised> {
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// A GIL is held; `globals` is a dict. Python code may run (imports).
+pub(super) unsafe fn resolve_values(globals: Object) -> Result<(), Raised> {
     // SAFETY: a GIL is held. The items are a list of our own, since importing
     // runs Python code.
     unsafe {
