@@ -269,7 +269,7 @@ impl Registry {
     /// # Safety
     /// The caller holds the GIL of the registry's interpreter.
     pub unsafe fn clear(&mut self) {
-        for (_, entry) in self.entries.drain() {
+        for (_, entry) in std::mem::take(&mut self.entries) {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(entry.class) };
         }
