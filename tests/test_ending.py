@@ -67,9 +67,9 @@ def end(run_python):
     Closes it, and goes on with `after`, where `shared` is what was put into the queue. Returns what was printed.
     """
 
-    def run(source, after="", holder="a codec", **options):
+    def run(source, after="", holder="a codec", before="", **options):
         inside = "\n".join(["from immutable import freeze", TELL, HOLDERS[holder], textwrap.dedent(source), LATE])
-        program = f"{BEGIN}\ninterpreter = begin({inside!r})\nshared = []\n"
+        program = f"{BEGIN}\n{before}\ninterpreter = begin({inside!r})\nshared = []\n"
         program += "while not queue.empty():\n    shared.append(queue.get())\n"
         program += 'interpreter.close()\nprint("closed", flush=True)\n'
         return run_python(program + textwrap.dedent(after), with_errors=True, **options)
@@ -140,6 +140,24 @@ def test_the_last_finalizers_may_close_files_when_io_is_shared(holder, end):
         holder,
     )
     assert done == "True\nclosed\n"
+
+
+def test_an_interpreter_whose_number_is_too_high_for_the_mark_ends_as_any_other(end):
+    done = end(
+        """
+        import math, os
+        queue.put(freeze(lambda: math.floor(2.5)))
+        queue.put(freeze(open))
+        stream = open(os.devnull)
+
+        def act(stream=stream, math=math):
+            stream.close()
+            return math.floor is None or math.floor(2.5)
+        """,
+        "print(interpreter.id, shared[0]())",
+        before="from _immutable import _number_interpreters_from\n_number_interpreters_from(70_000)",
+    )
+    assert done in ("True\nclosed\n70000 2\n", "2\nclosed\n70000 2\n")
 
 
 def test_a_file_that_nobody_closes_is_closed_by_the_last_collection(end):
