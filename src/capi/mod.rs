@@ -21,7 +21,7 @@ use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::{Policy, Scope, examine};
 use crate::python::static_type::_PyImmutable_InitTypes;
-use crate::share::{self, c_type, exception, interpreter, namesake, sentinel};
+use crate::share::{self, c_type, ending, exception, interpreter, namesake, sentinel};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -134,6 +134,16 @@ pub unsafe extern "C" fn _PyImmutable_WeakrefClear(reference: Object) {
 #[unsafe(no_mangle)]
 pub extern "C" fn _PyImmutable_ShareCounts() {
     references::share();
+}
+
+/// `_PyImmutable_EndInterpreter`
+///
+/// # Safety
+/// As [`ending::step`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_EndInterpreter(interpreter: *mut ffi::PyInterpreterState) -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { ending::step(interpreter) })
 }
 
 /// `_PyImmutable_LoadExtension`

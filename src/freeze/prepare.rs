@@ -182,7 +182,7 @@ impl Prepared {
             vital: unsafe {
                 let own_modules =
                     interpreter::existing().map_or(std::ptr::null_mut(), |state| state.modules.existing_table());
-                [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::PyImport_GetModuleDict(), own_modules]
+                [ffi::imm_builtins_dict(), ffi::imm_sys_dict(), ffi::imm_modules(), own_modules]
             },
             exporting: Vec::new(),
             views: Vec::new(),
@@ -456,9 +456,10 @@ impl Prepared {
                 proxy.twin = raise::unless_null(module::new_twin(op))?;
             }
             let entry = if proxy.twin.is_null() { op } else { proxy.twin };
-            let name = fields.md_name;
+            let (name, modules) = (fields.md_name, ffi::imm_modules());
             if !name.is_null()
-                && ffi::PyDict_GetItemWithError(ffi::PyImport_GetModuleDict(), name) == op
+                && !modules.is_null()
+                && ffi::PyDict_GetItemWithError(modules, name) == op
                 && ffi::PyDict_GetItemRef(table, name, &raw mut proxy.before) >= 0
                 && ffi::PyDict_SetItem(table, name, entry) == 0
             {

@@ -22,10 +22,22 @@ imm_gc_heap_size(void)
     return &PyInterpreterState_Get()->gc.heap_size;
 }
 
-int
-imm_has_modules(void)
+PyObject *
+imm_modules(void)
 {
-    return PyInterpreterState_Get()->imports.modules != NULL;
+    return PyInterpreterState_Get()->imports.modules;
+}
+
+void **
+imm_state_slot(PyInterpreterState *interp)
+{
+    return &interp->immutable_state;
+}
+
+PyObject *
+imm_gc_callbacks(void)
+{
+    return PyInterpreterState_Get()->gc.callbacks;
 }
 
 int

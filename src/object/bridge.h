@@ -86,8 +86,15 @@ Py_ssize_t imm_stack_references(PyObject *obj);
  * of had for co_code, co_varnames, co_cellvars, co_freevars. */
 void imm_forget_code_parts(PyCodeObject *code, int had_cache, int had);
 
-/* Whether the running interpreter has sys.modules; near its end it has none. */
-int imm_has_modules(void);
+/* sys.modules of the running interpreter, borrowed; near its end NULL. */
+PyObject *imm_modules(void);
+
+/* Where an interpreter has the address of what the core keeps for it, NULL until
+ * there is something. */
+void **imm_state_slot(PyInterpreterState *interp);
+
+/* gc.callbacks of the running interpreter, borrowed. */
+PyObject *imm_gc_callbacks(void);
 
 /* For tests: give the next interpreter this number. Returns 0, and does nothing, if
  * that number or a later one was given before. */

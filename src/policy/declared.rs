@@ -238,8 +238,8 @@ unsafe fn default_of(class: Type, names: &Names) -> Option<Word> {
         let module = find((*class).tp_dict, ffi::imm_name_module);
         let module = module.filter(|name| header::type_of(*name) == &raw mut ffi::PyUnicode_Type);
         let declared = module.and_then(|name| {
-            let found = find(ffi::PyImport_GetModuleDict(), name)?;
-            in_module(found, names)
+            let modules = ffi::imm_modules();
+            if modules.is_null() { None } else { in_module(find(modules, name)?, names) }
         });
         match declared {
             Some(word) => Some(forbidding(word, Refusal::ModuleDefault)),

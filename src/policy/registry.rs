@@ -306,7 +306,7 @@ impl Registry {
     pub unsafe fn clear(&mut self) {
         // SAFETY: the caller's.
         unsafe { self.vital.clear() };
-        for (_, entry) in self.entries.drain() {
+        for (_, entry) in std::mem::take(&mut self.entries) {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(entry.class) };
         }

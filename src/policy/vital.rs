@@ -126,7 +126,7 @@ impl Vital {
 unsafe fn number_of_modules() -> isize {
     // SAFETY: a GIL is held.
     unsafe {
-        let modules = ffi::PyImport_GetModuleDict();
+        let modules = ffi::imm_modules();
         if modules.is_null() || header::type_of(modules) != &raw mut ffi::PyDict_Type {
             return -1;
         }
@@ -201,7 +201,7 @@ impl Place {
     unsafe fn find(&self) -> Result<Object, Raised> {
         // SAFETY: as `marked`. Only modules that were imported are looked at.
         unsafe {
-            let modules = ffi::PyImport_GetModuleDict();
+            let modules = ffi::imm_modules();
             let mut found = ptr::null_mut();
             if modules.is_null() || header::type_of(modules) != &raw mut ffi::PyDict_Type {
                 return Ok(found);

@@ -67,12 +67,6 @@ records), local_views (frozen functions linked in this interpreter), and
 pinned_objects and pinned_bytes: what would have been released, and is kept
 because a foreign extension module was loaded.";
 
-const DROP_IDLE_DOC: &std::ffi::CStr = c"_drop_idle_views(phase, info, /)
---
-
-Callback of the garbage collector: after a full collection, drop the local views
-of frozen functions that were not called since the one before.";
-
 unsafe extern "C" fn freeze(_: Object, args: *const Object, n: isize, names: Object) -> Object {
     // SAFETY: METH_FASTCALL | METH_KEYWORDS: the values of the keywords lie behind the n others.
     unsafe {
@@ -164,35 +158,6 @@ unsafe extern "C" fn stats(_: Object, _: Object) -> Object {
     }
 }
 
-unsafe extern "C" fn drop_idle_views(_: Object, args: *const Object, n: isize) -> Object {
-    // SAFETY: METH_FASTCALL; gc calls with a phase and a dict.
-    unsafe {
-        if n != 2 {
-            ffi::PyErr_SetString(
-                ffi::PyExc_TypeError,
-                c"_drop_idle_views() takes the arguments of a gc callback".as_ptr(),
-            );
-            return ptr::null_mut();
-        }
-        let mut generation = ptr::null_mut();
-        if ffi::PyDict_GetItemStringRef(*args.add(1), c"generation".as_ptr(), &raw mut generation) < 0 {
-            return ptr::null_mut();
-        }
-        let full = !generation.is_null() && ffi::PyLong_AsLong(generation) == 2;
-        ffi::Py_DecRef(generation);
-        if full
-            && ffi::PyUnicode_EqualToUTF8(*args, c"start".as_ptr()) != 0
-            && let Some(state) = interpreter::current()
-        {
-            state.drop_idle();
-        }
-        if !ffi::PyErr_Occurred().is_null() {
-            return ptr::null_mut();
-        }
-        none()
-    }
-}
-
 const BEGIN_DOC: &std::ffi::CStr = c"_begin()
 --
 
@@ -231,7 +196,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -242,7 +207,6 @@ static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
     ),
     method(c"_stats", stats as *const c_void, py::METH_NOARGS, STATS_DOC),
     method(c"_begin", begin as *const c_void, py::METH_NOARGS, BEGIN_DOC),
-    method(c"_drop_idle_views", drop_idle_views as *const c_void, py::METH_FASTCALL, DROP_IDLE_DOC),
     extension::METHODS[0],
     extension::METHODS[1],
     extension::METHODS[2],

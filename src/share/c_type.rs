@@ -148,12 +148,13 @@ impl Extensions {
         self.modules.values().any(|held| *held == module)
     }
 
-    /// Gives up everything.
+    /// Gives up everything. True if there was a module.
     ///
     /// # Safety
     /// The caller holds the interpreter's GIL.
-    pub unsafe fn clear(&mut self) {
+    pub unsafe fn clear(&mut self) -> bool {
         let modules = std::mem::take(&mut self.modules);
+        let had_modules = !modules.is_empty();
         // SAFETY: owned.
         unsafe {
             for noted in std::mem::take(&mut self.noted) {
@@ -163,6 +164,7 @@ impl Extensions {
                 ffi::Py_DecRef(module);
             }
         }
+        had_modules
     }
 }
 

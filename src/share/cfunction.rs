@@ -91,15 +91,18 @@ impl Counterparts {
         }
     }
 
-    /// Drops every counterpart.
+    /// Drops every counterpart. True if there was one.
     ///
     /// # Safety
     /// As [`Counterparts::drop_idle`].
-    pub unsafe fn clear(&mut self) {
-        for (_, counterpart) in std::mem::take(&mut self.functions) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let functions = std::mem::take(&mut self.functions);
+        let had_functions = !functions.is_empty();
+        for (_, counterpart) in functions {
             // SAFETY: as there.
             unsafe { release(counterpart) };
         }
+        had_functions
     }
 }
 

@@ -64,15 +64,18 @@ impl Subclasses {
         }
     }
 
-    /// Drops every dict.
+    /// Drops every dict. True if there was one.
     ///
     /// # Safety
     /// As [`Subclasses::drop_idle`].
-    pub unsafe fn clear(&mut self) {
-        for (_, dict) in std::mem::take(&mut self.dicts) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let dicts = std::mem::take(&mut self.dicts);
+        let had_dicts = !dicts.is_empty();
+        for (_, dict) in dicts {
             // SAFETY: as there.
             unsafe { ffi::Py_DecRef(dict) };
         }
+        had_dicts
     }
 }
 

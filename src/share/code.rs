@@ -63,16 +63,19 @@ impl Codes {
         }
     }
 
-    /// Drops every copy.
+    /// Drops every copy. True if there was one.
     ///
     /// # Safety
     /// As [`Codes::drop_idle`].
-    pub unsafe fn clear(&mut self) {
+    pub unsafe fn clear(&mut self) -> bool {
         self.originals.clear();
-        for (_, copy) in std::mem::take(&mut self.copies) {
+        let copies = std::mem::take(&mut self.copies);
+        let had_copies = !copies.is_empty();
+        for (_, copy) in copies {
             // SAFETY: as in `drop_idle`.
             unsafe { release(copy) };
         }
+        had_copies
     }
 }
 

@@ -76,17 +76,18 @@ the first object given (root), reason says why and what to do.",
         }
     }
 
-    /// Gives the references up.
+    /// Gives the references up. True if there were any.
     ///
     /// # Safety
     /// The caller holds the interpreter's GIL.
-    pub unsafe fn clear(&mut self) {
+    pub unsafe fn clear(&mut self) -> bool {
         let Exceptions { mutation, not_freezable, channel_closed, foreign_extension } =
             std::mem::replace(self, Exceptions::NONE);
         for class in [mutation, not_freezable, channel_closed, foreign_extension] {
             // SAFETY: owned, or null.
             unsafe { ffi::Py_DecRef(class) };
         }
+        !mutation.is_null()
     }
 }
 

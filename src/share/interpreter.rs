@@ -1,11 +1,11 @@
 //! What the runtime keeps for one interpreter.
 //!
-//! Owned by a capsule in the interpreter's own dict, so that it ends with its
-//! interpreter; found again through a per-thread cache. It is only ever touched
-//! under that interpreter's GIL, which is why a plain pointer to it is enough.
+//! The interpreter has its address, and it ends with its interpreter, in the
+//! steps that [`ending`](super::ending) tells; it is found again through a
+//! per-thread cache. It is only ever touched under that interpreter's GIL, which
+//! is why a plain pointer to it is enough.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +13,7 @@ use super::c_type::Extensions;
 use super::cfunction::Counterparts;
 use super::class::Subclasses;
 use super::code::Codes;
+use super::ending::Step;
 use super::exception::Exceptions;
 use super::library::Libraries;
 use super::local::Locals;
@@ -21,15 +22,11 @@ use super::namesake::Namesakes;
 use super::part::Parts;
 use super::sentinel::Sentinels;
 use super::view::Views;
-use crate::lifetime::weak;
 use crate::object::ffi;
-use crate::object::header::Object;
 use crate::object::memory::{self, OutOfMemory};
-use crate::object::raise::{self, Raised};
+use crate::object::raise;
 use crate::policy::hook::Hooks;
 use crate::policy::{Names, Registry, option};
-
-const KEY: &CStr = c"_immutable.interpreter";
 
 /// The runtime's state for one interpreter.
 pub struct Interpreter {
@@ -39,6 +36,8 @@ pub struct Interpreter {
     pub names: Names,
     /// What the freezes of this interpreter's threads have called so far.
     pub hooks: Hooks,
+    /// The collector calls [`Interpreter::drop_idle`].
+    pub collector_watched: bool,
     /// Local views of the frozen functions that were called here.
     pub views: Views,
     /// Copies of frozen code that functions were made from here.
@@ -67,6 +66,8 @@ pub struct Interpreter {
     pub uses_runtime: bool,
     /// Exception classes.
     pub exceptions: Exceptions,
+    /// What is given up next when the interpreter ends.
+    pub next_step: Step,
 }
 
 impl Interpreter {
@@ -84,6 +85,28 @@ impl Interpreter {
             self.namesakes.clear();
             self.locals.drop_idle();
             self.parts.drop_idle();
+        }
+    }
+
+    /// Drops what is made again if need be, or is of no use to finalizers. True if there was anything.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL, and no reference to its state. Python code may run, which may add to it.
+    pub unsafe fn drop_caches(state: *mut Self) -> bool {
+        // SAFETY: the caller's.
+        unsafe {
+            [
+                (*state).views.clear(),
+                (*state).codes.clear(),
+                (*state).counterparts.clear(),
+                (*state).subclasses.clear(),
+                (*state).namesakes.clear(),
+                (*state).libraries.clear(),
+                (*state).parts.clear(),
+                (*state).locals.clear(),
+                (*state).modules.drop_table(),
+            ]
+            .contains(&true)
         }
     }
 }
@@ -105,8 +128,8 @@ static RELEASED: AtomicU64 = AtomicU64::new(0);
 
 /// The state of the running interpreter, made if need be.
 ///
-/// `None` with a Python exception set: no memory, or the interpreter is so far
-/// gone that it has no dict any more.
+/// `None` with a Python exception set: no memory, or the state was released,
+/// since the interpreter is about to be gone.
 ///
 /// # Safety
 /// The caller holds a GIL, and does not keep the reference across a call that
@@ -139,10 +162,7 @@ pub unsafe fn existing<'a>() -> Option<&'a mut Interpreter> {
         match found() {
             Some(state) => Some(&mut *state),
             None => {
-                let error = ffi::PyErr_GetRaisedException();
-                let state = find();
-                ffi::PyErr_SetRaisedException(error);
-                let state = state.ok()??;
+                let Known::State(state) = known_of(ffi::PyInterpreterState_Get()) else { return None };
                 remember(state);
                 Some(&mut *state)
             }
@@ -175,34 +195,57 @@ unsafe fn remember(state: *mut Interpreter) {
     FOUND.set(Found { interpreter, released: RELEASED.load(Ordering::Relaxed), state });
 }
 
-/// The state that the interpreter's dict holds, if any.
-unsafe fn find() -> Result<Option<*mut Interpreter>, Raised> {
-    // SAFETY: a GIL is held; the dict owns the capsule, which owns the state.
-    unsafe {
-        let dict = ffi::PyInterpreterState_GetDict(ffi::PyInterpreterState_Get());
-        if dict.is_null() {
-            if ffi::PyErr_Occurred().is_null() {
-                ffi::PyErr_SetString(ffi::PyExc_RuntimeError, c"the interpreter is shutting down".as_ptr());
-            }
-            return Err(Raised);
-        }
-        let mut capsule = ptr::null_mut();
-        raise::unless_negative(ffi::PyDict_GetItemStringRef(dict, KEY.as_ptr(), &raw mut capsule))?;
-        if capsule.is_null() {
-            return Ok(None);
-        }
-        let found = ffi::PyCapsule_GetPointer(capsule, KEY.as_ptr());
-        ffi::Py_DecRef(capsule);
-        if found.is_null() { Err(Raised) } else { Ok(Some(found.cast())) }
+/// What an interpreter has of its state.
+pub enum Known {
+    /// None yet.
+    Nothing,
+    /// This.
+    State(*mut Interpreter),
+    /// None any more.
+    Ended,
+}
+
+/// What an interpreter has instead of the address of its state, once that was released.
+const ENDED: *mut Interpreter = ptr::without_provenance_mut(1);
+
+/// What the interpreter has of its state.
+///
+/// # Safety
+/// A GIL is held, and the interpreter exists.
+pub unsafe fn known_of(interpreter: *mut ffi::PyInterpreterState) -> Known {
+    // SAFETY: the caller's; only `find_or_create` and `end` write there.
+    let state: *mut Interpreter = unsafe { *ffi::imm_state_slot(interpreter) }.cast();
+    if state.is_null() {
+        Known::Nothing
+    } else if state == ENDED {
+        Known::Ended
+    } else {
+        Known::State(state)
     }
+}
+
+/// Has the interpreter forget its state, and get none any more.
+///
+/// # Safety
+/// As [`known_of`]; whoever calls releases the state.
+pub unsafe fn end(interpreter: *mut ffi::PyInterpreterState) {
+    // SAFETY: the caller's.
+    unsafe { *ffi::imm_state_slot(interpreter) = ENDED.cast() };
+    RELEASED.fetch_add(1, Ordering::Relaxed);
 }
 
 #[cold]
 unsafe fn find_or_create() -> Option<*mut Interpreter> {
     // SAFETY: a GIL is held.
     unsafe {
-        if let Some(state) = find().ok()? {
-            return Some(state);
+        let interpreter = ffi::PyInterpreterState_Get();
+        match known_of(interpreter) {
+            Known::Nothing => {}
+            Known::State(state) => return Some(state),
+            Known::Ended => {
+                ffi::PyErr_SetString(ffi::PyExc_RuntimeError, c"the interpreter is shutting down".as_ptr());
+                return None;
+            }
         }
         // Who imports the module is told of an option that means nothing.
         let _ = option::read();
@@ -215,6 +258,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             registry: Registry::default(),
             names,
             hooks: Hooks::default(),
+            collector_watched: false,
             views: Views::default(),
             codes: Codes::default(),
             counterparts: Counterparts::default(),
@@ -229,6 +273,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             locals: Locals::default(),
             uses_runtime: false,
             exceptions: Exceptions::NONE,
+            next_step: Step::default(),
         };
         let Ok(state) = memory::boxed(state) else {
             names.clear();
@@ -236,48 +281,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             return None;
         };
         let state = Box::into_raw(state);
-        let capsule = ffi::PyCapsule_New(state.cast(), KEY.as_ptr(), Some(release));
-        if capsule.is_null() {
-            Box::from_raw(state).names.clear();
-            return None;
-        }
-        let dict = ffi::PyInterpreterState_GetDict(ffi::PyInterpreterState_Get());
-        let stored = ffi::PyDict_SetItemString(dict, KEY.as_ptr(), capsule);
-        ffi::Py_DecRef(capsule);
-        (stored == 0).then_some(state)
-    }
-}
-
-/// Runs when the interpreter clears its dict, at its end.
-unsafe extern "C" fn release(capsule: Object) {
-    // SAFETY: the pointer is the one that `find_or_create` boxed, and the
-    // interpreter's GIL is held. The count comes first, so that Python
-    // code run by the releases below cannot find a state half gone.
-    unsafe {
-        let state: *mut Interpreter = ffi::PyCapsule_GetPointer(capsule, KEY.as_ptr()).cast();
-        RELEASED.fetch_add(1, Ordering::Relaxed);
-        let mut state = Box::from_raw(state);
-        let proxies = std::mem::take(&mut state.proxies);
-        proxies.while_ending(|proxies| {
-            state.views.clear();
-            state.codes.clear();
-            state.counterparts.clear();
-            state.libraries.clear();
-            state.subclasses.clear();
-            state.namesakes.clear();
-            state.parts.clear();
-            state.locals.clear();
-            state.registry.clear();
-            state.names.clear();
-            state.modules.clear();
-            proxies.orphan(|op| state.extensions.holds(op));
-            // Last, since what is released here may be of a type that they define.
-            state.extensions.clear();
-        });
-        if ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() {
-            super::end_sharing();
-        }
-        state.exceptions.clear();
-        weak::end_interpreter(ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()));
+        *ffi::imm_state_slot(interpreter) = state.cast();
+        Some(state)
     }
 }

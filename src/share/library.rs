@@ -139,20 +139,23 @@ impl Libraries {
         self.copies.get(&namespace).copied()
     }
 
-    /// Drops everything.
+    /// Drops everything. True if there were copies of namespaces.
     ///
     /// # Safety
     /// The caller holds the interpreter's GIL. Python code may run.
-    pub unsafe fn clear(&mut self) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let copies = std::mem::take(&mut self.copies);
+        let had_copies = !copies.is_empty();
         // SAFETY: owned.
         unsafe {
-            for (namespace, copy) in std::mem::take(&mut self.copies) {
+            for (namespace, copy) in copies {
                 ffi::Py_DecRef(copy);
                 ffi::Py_DecRef(namespace);
             }
             ffi::Py_DecRef(ptr::replace(&raw mut self.names, ptr::null_mut()));
             ffi::Py_DecRef(ptr::replace(&raw mut self.folder, ptr::null_mut()));
         }
+        had_copies
     }
 }
 
@@ -322,7 +325,7 @@ pub unsafe fn own(code: Object, captured: Object) -> Result<Own, Raised> {
         if !interpreter::current().ok_or(Raised)?.libraries.has_name(name, text)? || !leaves_out(code, captured)? {
             return Ok(Own::Nothing);
         }
-        if ffi::imm_has_modules() == 0 {
+        if ffi::imm_modules().is_null() {
             return Ok(Own::Nothing); // the interpreter ends, and finds no module any more
         }
         let Some(namespace) = view::module_globals(captured)? else { return Ok(Own::Nothing) };

@@ -110,14 +110,17 @@ impl Locals {
         }
     }
 
-    /// Gives up every value.
+    /// Gives up every value. True if there was one.
     ///
     /// # Safety
     /// As [`Locals::get`].
-    pub unsafe fn clear(&mut self) {
-        for (_, value) in std::mem::take(&mut self.values) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let values = std::mem::take(&mut self.values);
+        let had_values = !values.is_empty();
+        for (_, value) in values {
             // SAFETY: the table owned it.
             unsafe { ffi::Py_DecRef(value) };
         }
+        had_values
     }
 }

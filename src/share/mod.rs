@@ -13,8 +13,12 @@ pub mod class;
 #[cfg(feature = "cpython")]
 pub mod code;
 #[cfg(feature = "cpython")]
+pub mod ending;
+#[cfg(feature = "cpython")]
 pub mod exception;
 pub mod field;
+#[cfg(feature = "cpython")]
+pub mod idle;
 #[cfg(feature = "cpython")]
 pub mod interpreter;
 #[cfg(feature = "cpython")]

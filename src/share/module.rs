@@ -72,20 +72,55 @@ impl Proxies {
         }
     }
 
+    /// Takes over the objects of another list.
+    ///
+    /// # Safety
+    /// Both lists are of the running interpreter.
+    pub unsafe fn extend(&mut self, others: Self) {
+        for op in others.objects {
+            // Without memory it is never given up.
+            if self.objects.try_reserve(1).is_ok() && !self.objects.insert(op) {
+                // SAFETY: owned, and not the last reference.
+                unsafe { ffi::Py_DecRef(op) };
+            }
+        }
+    }
+
+    /// Takes from every module what it holds by name, which is garbage of the interpreter unless something else has it. True
+    /// if one held anything.
+    ///
+    /// # Safety
+    /// As [`Proxies::orphan`].
+    pub unsafe fn drop_namespaces(&self) -> bool {
+        let mut dropped = false;
+        for &op in &self.objects {
+            // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
+            unsafe {
+                if is_module(op) && header::flags(op) & PROXY != 0 && !c_type::is_home(op) {
+                    let namespace = &mut (*op.cast::<ffi::PyModuleObject>()).md_dict;
+                    let namespace = std::mem::replace(namespace, ptr::null_mut());
+                    dropped |= !namespace.is_null();
+                    ffi::Py_DecRef(namespace);
+                }
+            }
+        }
+        dropped
+    }
+
     /// Cuts every object off from the interpreter, which is about to end: whoever else holds it may release it, and no
     /// collector knows it any more. So it is cleared too, since what is inside ends with the interpreter, and a cycle through
     /// it would stay for ever; last what the interpreter still `needs` to release the others. What shared types were made
-    /// for is not cleared, since they keep it.
+    /// for is not cleared, since they keep it, nor a module that was frozen as a whole later. True if there was an object.
     ///
     /// # Safety
     /// The caller holds the GIL of the interpreter. Python code may run.
-    pub unsafe fn orphan(&self, needs: impl Fn(Object) -> bool) {
+    pub unsafe fn orphan(&self, needs: impl Fn(Object) -> bool) -> bool {
         for last in [false, true] {
             for &op in self.objects.iter().filter(|op| needs(**op) == last) {
                 // SAFETY: owned. Nobody but this interpreter uses what is inside a proxy.
                 unsafe {
                     let held = count::count_of(header::count_word(op).load(Ordering::Relaxed));
-                    if held.is_some_and(|held| held > 1) && header::has_gc_head(op) {
+                    if held.is_some_and(|held| held > 1) && header::has_gc_head(op) && header::flags(op) & PROXY != 0 {
                         if !c_type::is_home(op)
                             && let Some(clear) = (*header::type_of(op)).tp_clear
                         {
@@ -102,18 +137,20 @@ impl Proxies {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(op) };
         }
+        !self.objects.is_empty()
     }
 
     /// Notes that the running interpreter, whose proxies these are, ends while `act` runs: they stay its own.
     ///
     /// # Safety
     /// The caller holds the GIL of the interpreter.
-    pub unsafe fn while_ending(&self, act: impl FnOnce(&Self)) {
+    pub unsafe fn while_ending<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
         // SAFETY: the caller's.
         let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
         let outer = ENDING.replace(Ending { interpreter, proxies: self });
-        act(self);
+        let outcome = act(self);
         ENDING.set(outer);
+        outcome
     }
 }
 
@@ -246,24 +283,37 @@ impl Modules {
     /// # Safety
     /// `proxy` belongs to the running interpreter, and has no twin yet.
     pub unsafe fn insert_twin(&mut self, proxy: Object, twin: Object) {
-        // SAFETY: given up by `clear`.
+        // SAFETY: given up by `drop_twins`.
         unsafe { ffi::Py_IncRef(proxy) };
         self.twins.insert(proxy, twin);
     }
 
-    /// Drops everything.
+    /// Drops `sys.mut_modules`. True if there was one.
     ///
     /// # Safety
     /// As [`Modules::table`]. Python code may run.
-    pub unsafe fn clear(&mut self) {
-        // SAFETY: owned.
-        unsafe {
-            for (proxy, twin) in std::mem::take(&mut self.twins) {
+    pub unsafe fn drop_table(&mut self) -> bool {
+        let table = std::mem::replace(&mut self.table, ptr::null_mut());
+        // SAFETY: owned, or null.
+        unsafe { ffi::Py_DecRef(table) };
+        !table.is_null()
+    }
+
+    /// Drops the twins. True if there was one.
+    ///
+    /// # Safety
+    /// As [`Modules::table`]. Python code may run.
+    pub unsafe fn drop_twins(&mut self) -> bool {
+        let twins = std::mem::take(&mut self.twins);
+        let had_twins = !twins.is_empty();
+        for (proxy, twin) in twins {
+            // SAFETY: owned.
+            unsafe {
                 ffi::Py_DecRef(twin);
                 ffi::Py_DecRef(proxy);
             }
-            ffi::Py_DecRef(ptr::replace(&raw mut self.table, ptr::null_mut()));
         }
+        had_twins
     }
 }
 
@@ -309,14 +359,35 @@ pub unsafe fn own(module: Object) -> Result<Object, Raised> {
             ffi::Py_IncRef(module);
             return Ok(module);
         }
-        if ffi::imm_has_modules() == 0 {
-            ffi::PyErr_SetString(ffi::PyExc_ImportError, c"the interpreter is shutting down".as_ptr());
-            return Err(Raised);
+        if ffi::imm_modules().is_null() {
+            return Err(ended());
         }
         let name = local_name(module)?;
         let found = find_or_import(name);
         ffi::Py_DecRef(name);
         found
+    }
+}
+
+/// Raises that the running interpreter ends, and has no such module any more.
+unsafe fn ended() -> Raised {
+    // SAFETY: a GIL is held.
+    unsafe { ffi::PyErr_SetString(ffi::PyExc_ImportError, c"the interpreter is shutting down".as_ptr()) };
+    Raised
+}
+
+/// The namespace of a module that is its own target, borrowed.
+///
+/// # Errors
+/// ImportError is set: the interpreter ends, and has given the namespace up.
+///
+/// # Safety
+/// A GIL is held, and `module` a live module that [`target`] has no other for.
+pub unsafe fn namespace(module: Object) -> Result<Object, Raised> {
+    // SAFETY: the caller's.
+    unsafe {
+        let namespace = (*module.cast::<ffi::PyModuleObject>()).md_dict;
+        if namespace.is_null() { Err(ended()) } else { Ok(namespace) }
     }
 }
 
@@ -358,7 +429,7 @@ pub unsafe fn is_namespace_of(namespace: Object, name: Object) -> bool {
     // SAFETY: the caller's; borrowed references are used at once.
     unsafe {
         let table = interpreter::existing().map_or(ptr::null_mut(), |state| state.modules.table);
-        [ffi::PyImport_GetModuleDict(), table].into_iter().any(|modules| {
+        [ffi::imm_modules(), table].into_iter().any(|modules| {
             if modules.is_null() || header::type_of(modules) != &raw mut ffi::PyDict_Type {
                 return false;
             }
@@ -427,7 +498,7 @@ unsafe fn import(name: Object) -> Result<Object, Raised> {
     unsafe {
         // Not PyImport_GetModule, which reads attributes of what it finds: that may be the very proxy.
         let mut found = ptr::null_mut();
-        raise::unless_negative(ffi::PyMapping_GetOptionalItem(ffi::PyImport_GetModuleDict(), name, &raw mut found))?;
+        raise::unless_negative(ffi::PyMapping_GetOptionalItem(ffi::imm_modules(), name, &raw mut found))?;
         if found.is_null() || !is_foreign(found) {
             ffi::Py_DecRef(found);
             // Returns the module that a dotted name begins with.

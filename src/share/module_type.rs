@@ -131,6 +131,9 @@ unsafe fn own_attribute(op: Object, name: Object) -> Object {
     // SAFETY: as `get_attribute`. The exception is set again if no submodule takes its place.
     unsafe {
         let Some(get) = ffi::PyModule_Type.tp_getattro else { return ptr::null_mut() };
+        if module::namespace(op).is_err() {
+            return ptr::null_mut();
+        }
         let value = get(op, name);
         if !value.is_null()
             || !module::is_frozen_whole(op)
@@ -191,10 +194,10 @@ unsafe extern "C" fn set_attribute(op: Object, name: Object, value: Object) -> c
                     Err(Raised) => -1,
                 }
             }
-            Ok(None) => {
-                let namespace = (*op.cast::<ffi::PyModuleObject>()).md_dict;
-                ffi::_PyObject_GenericSetAttrWithDict(op, name, value, namespace)
-            }
+            Ok(None) => match module::namespace(op) {
+                Ok(namespace) => ffi::_PyObject_GenericSetAttrWithDict(op, name, value, namespace),
+                Err(Raised) => -1,
+            },
             Ok(Some(target)) => {
                 let stored = ffi::PyObject_SetAttr(target, name, value);
                 ffi::Py_DecRef(target);
@@ -209,11 +212,13 @@ unsafe extern "C" fn namespace(op: Object, _: *mut c_void) -> Object {
     // SAFETY: a getter; the namespace is that of the module which the running interpreter may read.
     unsafe {
         match module::target(op) {
-            Ok(None) => {
-                let namespace = (*op.cast::<ffi::PyModuleObject>()).md_dict;
-                ffi::Py_IncRef(namespace);
-                namespace
-            }
+            Ok(None) => match module::namespace(op) {
+                Ok(namespace) => {
+                    ffi::Py_IncRef(namespace);
+                    namespace
+                }
+                Err(Raised) => ptr::null_mut(),
+            },
             Ok(Some(target)) => {
                 let namespace = ffi::PyObject_GetAttrString(target, c"__dict__".as_ptr());
                 ffi::Py_DecRef(target);

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::{c_type, interpreter, view};
+use super::{c_type, idle, interpreter};
 use crate::object::ffi;
 use crate::object::header::{self, NAMESAKES, Object, Type};
 use crate::object::raise::{self, Raised};
@@ -27,15 +27,18 @@ pub struct Namesakes {
 }
 
 impl Namesakes {
-    /// Forgets them all: they are soon found again.
+    /// Forgets them all: they are soon found again. True if there were some.
     ///
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
-    pub unsafe fn clear(&mut self) {
-        for (_, class) in std::mem::take(&mut self.found) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let found = std::mem::take(&mut self.found);
+        let had_some = !found.is_empty();
+        for (_, class) in found {
             // SAFETY: owned by the entry, which is gone.
             unsafe { ffi::Py_DecRef(class) };
         }
+        had_some
     }
 }
 
@@ -100,7 +103,7 @@ pub unsafe fn class_here(class: Type) -> Object {
 unsafe fn remember(version: u32, found: Object) {
     // SAFETY: as `class_here`.
     unsafe {
-        if view::watch_collector().is_some()
+        if idle::watch_collector().is_ok()
             && let Some(state) = interpreter::existing()
             && state.namesakes.found.try_reserve(1).is_ok()
         {

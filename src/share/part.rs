@@ -22,7 +22,7 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use super::{interpreter, view};
+use super::{idle, interpreter};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PARTED, STATIC, Type};
 use crate::object::memory::{self, OutOfMemory};
@@ -269,12 +269,14 @@ impl Parts {
         }
     }
 
-    /// Drops everything.
+    /// Drops everything. True if there was a part.
     ///
     /// # Safety
     /// As [`Parts::drop_idle`].
-    pub unsafe fn clear(&mut self) {
-        for (_, (_, part)) in std::mem::take(&mut self.parts) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let parts = std::mem::take(&mut self.parts);
+        let had_parts = !parts.is_empty();
+        for (_, (_, part)) in parts {
             // SAFETY: as there.
             unsafe { ffi::Py_DecRef(part) };
         }
@@ -282,6 +284,7 @@ impl Parts {
             // SAFETY: as there.
             unsafe { ffi::Py_DecRef(pending.class) };
         }
+        had_parts
     }
 }
 
@@ -352,7 +355,7 @@ pub unsafe fn part(op: Object) -> Result<Object, Raised> {
         }
         let kind = kind_of(header::type_of(op)).ok_or(Raised)?;
         let token = NonNull::new((*slot(op, kind)).cast()).ok_or(Raised)?;
-        view::watch_collector().ok_or(Raised)?;
+        idle::watch_collector()?;
         if let Some(&(_, part)) = interpreter::current().ok_or(Raised)?.parts.parts.get(&token)
             && header::flags(part) & FROZEN == 0
         {

@@ -47,8 +47,8 @@ pub unsafe fn settle() {
     // SAFETY: the caller's. No Python code runs and no namespace changes: freezing a sentinel freezes three strings.
     unsafe {
         let (mut at, mut name, mut held) = (0, ptr::null_mut(), ptr::null_mut());
-        let modules = ffi::PyImport_GetModuleDict();
-        while ffi::PyDict_Next(modules, &raw mut at, &raw mut name, &raw mut held) != 0 {
+        let modules = ffi::imm_modules();
+        while !modules.is_null() && ffi::PyDict_Next(modules, &raw mut at, &raw mut name, &raw mut held) != 0 {
             if module::is_module(held) {
                 share_those_of(name, ffi::PyModule_GetDict(held));
             }

@@ -148,7 +148,10 @@ pub unsafe fn adopt() -> Result<(), Raised> {
 unsafe fn replace(name: &str, module: Object) -> Result<(), Raised> {
     // SAFETY: a GIL is held; new references are given back.
     unsafe {
-        let modules = ffi::PyImport_GetModuleDict();
+        let modules = ffi::imm_modules();
+        if modules.is_null() {
+            return Ok(()); // the interpreter ends
+        }
         let key = raise::unless_null(ffi::PyUnicode_FromStringAndSize(name.as_ptr().cast(), name.len() as isize))?;
         let mut older = std::ptr::null_mut();
         let replaced = if ffi::PyMapping_GetOptionalItem(modules, key, &raw mut older) < 0 {

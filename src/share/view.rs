@@ -17,7 +17,7 @@
 use std::ptr;
 
 use super::library::{self, Own};
-use super::{cfunction, code, interpreter, module};
+use super::{cfunction, code, idle, interpreter, module};
 use crate::freeze::detach::{self, Load};
 use crate::object::address::AddressMap;
 use crate::object::answer::or_null;
@@ -68,7 +68,6 @@ impl View {
 #[derive(Default)]
 pub struct Views {
     views: AddressMap<Object, View>,
-    collector_watched: bool,
 }
 
 impl Views {
@@ -110,15 +109,18 @@ impl Views {
         }
     }
 
-    /// Drops every view.
+    /// Drops every view. True if there was one.
     ///
     /// # Safety
     /// As [`Views::forget`].
-    pub unsafe fn clear(&mut self) {
-        for (_, view) in std::mem::take(&mut self.views) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let views = std::mem::take(&mut self.views);
+        let had_views = !views.is_empty();
+        for (_, view) in views {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
         }
+        had_views
     }
 
     /// The number of views.
@@ -198,7 +200,7 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
     // SAFETY: a GIL is held; every new reference is given back or passed on.
     // The state is looked up again after each call that may run Python code.
     unsafe {
-        watch_collector()?;
+        idle::watch_collector().ok()?;
         let frozen = &*function.cast::<ffi::PyFunctionObject>();
         let globals = local_globals(frozen)?;
         // A copy for this view alone: another function may have the same code and other globals.
@@ -410,41 +412,5 @@ unsafe fn own_submodule(package: Object, name: Object) -> Result<Object, Raised>
             return Ok(module::import_submodule(package, name)?.unwrap_or(ptr::null_mut()));
         }
         Ok(found)
-    }
-}
-
-/// Has the collector of this interpreter call `_drop_idle_views`.
-pub(super) unsafe fn watch_collector() -> Option<()> {
-    // SAFETY: a GIL is held.
-    unsafe {
-        let views = &mut interpreter::current()?.views;
-        if views.collector_watched {
-            return Some(());
-        }
-        views.collector_watched = true;
-        let gc = ffi::PyImport_ImportModule(c"gc".as_ptr());
-        let module = ffi::PyImport_ImportModule(c"_immutable".as_ptr());
-        let mut appended = ptr::null_mut();
-        if !gc.is_null() && !module.is_null() {
-            let callbacks = ffi::PyObject_GetAttrString(gc, c"callbacks".as_ptr());
-            let hook = ffi::PyObject_GetAttrString(module, c"_drop_idle_views".as_ptr());
-            if !callbacks.is_null() && !hook.is_null() {
-                appended = ffi::PyObject_CallMethod(callbacks, c"append".as_ptr(), c"O".as_ptr(), hook);
-            }
-            ffi::Py_DecRef(callbacks);
-            ffi::Py_DecRef(hook);
-        }
-        ffi::Py_DecRef(gc);
-        ffi::Py_DecRef(module);
-        ffi::Py_DecRef(appended);
-        if appended.is_null() {
-            interpreter::current()?.views.collector_watched = false;
-            // While the interpreter ends nothing can be imported, and views need no longer be dropped.
-            if ffi::PyErr_ExceptionMatches(ffi::PyExc_ImportError) == 0 {
-                return None;
-            }
-            ffi::PyErr_Clear();
-        }
-        Some(())
     }
 }

@@ -223,6 +223,13 @@ PyAPI_FUNC(PyObject *) _PyImmutable_InstanceDict(PyObject *obj);
  * on counts change atomically. The caller holds the only GIL. */
 PyAPI_FUNC(void) _PyImmutable_ShareCounts(void);
 
+/* Called before each of an interpreter's last collections, with its GIL: gives
+ * up what the core keeps for it, in steps, since finalizers may need the rest. 1
+ * if the collector is to run, and this to be called again; 0 if nothing is left.
+ * Python code may run. */
+struct _is;
+PyAPI_FUNC(int) _PyImmutable_EndInterpreter(struct _is *interp);
+
 /* Weak references to a frozen object: each interpreter has a list of its own,
  * kept by the core, since the object's own slot would be written by all.
  *
