@@ -13,10 +13,11 @@ import traceback
 import types
 import typing
 import weakref
+from concurrent import interpreters
 
 import pytest
 
-from immutable import MutationError, NotFreezableError, _stats, freeze, is_frozen
+from immutable import MutationError, NotFreezableError, SharedField, _stats, channel, freeze, is_frozen
 
 # ---- Globals ---------------------------------------------------------------
 
@@ -166,6 +167,33 @@ def test_the_globals_of_a_frozen_function_are_its_frozen_namespace(module):
         namespace["more"] = []
 
 
+def test_the_namespace_that_a_frozen_function_runs_with_is_its_interpreters(module, elsewhere):
+    m = module("""
+        def namespace():
+            return globals()
+    """)
+    freeze(m.namespace)
+    namespace = m.namespace()
+    assert not is_frozen(namespace)
+    assert not is_frozen((namespace,))
+    for refusing in namespace, [namespace]:
+        with pytest.raises(NotFreezableError):
+            freeze(refusing)
+    with pytest.raises(TypeError):
+        SharedField(namespace)
+    with pytest.raises(TypeError):
+        channel()[0].send(namespace)
+    other = elsewhere()
+    other.run("assert namespace.__globals__ is not namespace()", namespace=m.namespace)
+    try:
+        received = other.interpreter.call(m.namespace)
+    except interpreters.NotShareableError:
+        pass
+    else:
+        assert received["__builtins__"] is not namespace["__builtins__"]
+        assert received["__builtins__"]["len"] is len, "a copy, made as of any mutable dict"
+
+
 def test_storing_a_global_raises_and_changes_nothing(module):
     m = module("""
         count = 0
@@ -185,8 +213,9 @@ def test_storing_a_global_raises_and_changes_nothing(module):
     for function in m.bump, m.forget, m.introduce:
         freeze(function)
         for _ in range(100):
-            with pytest.raises(MutationError):
+            with pytest.raises(MutationError) as raised:
                 function()
+            assert raised.value.obj is function.__globals__
     assert m.count == 0
     assert not hasattr(m, "fresh")
 
@@ -1233,6 +1262,110 @@ def test_the_builtins_of_a_frozen_function_are_those_of_the_calling_interpreter(
     with pytest.raises(AttributeError):
         m.function.__builtins__ = {}
     elsewhere().run("import builtins; assert function.__builtins__ is vars(builtins)", function=m.function)
+
+
+def run_with_builtins(source, **own):
+    namespace = {"__builtins__": own}
+    exec(textwrap.dedent(source), namespace)
+    return types.SimpleNamespace(**namespace)
+
+
+def test_builtins_of_its_own_stay_those_of_a_function(elsewhere):
+    opened = []
+    m = run_with_builtins(
+        """
+        def measure():
+            return len(())
+
+        def open_it():
+            return open, opened
+
+        def import_it():
+            import sys
+
+        def define_it():
+            class C:
+                pass
+        """,
+        len=lambda sized: "mine",
+        unused=[],
+        opened=opened,
+    )
+    with pytest.raises(NotFreezableError) as raised:
+        freeze(run_with_builtins("def use():\n    return lines", lines=iter([])).use)
+    assert raised.value.path == "root.__builtins__['lines']"
+    freeze(m.measure, m.open_it, m.import_it, m.define_it)
+    assert m.measure() == "mine"
+    assert is_frozen(opened)
+    assert is_frozen(m.measure.__builtins__)
+    assert set(m.measure.__builtins__) == {"len"}
+    for function, error, what in (
+        (m.open_it, NameError, "open"),
+        (m.import_it, ImportError, "__import__"),
+        (m.define_it, NameError, "__build_class__"),
+    ):
+        with pytest.raises(error, match=what):
+            function()
+    elsewhere().run("assert measure() == 'mine'", measure=m.measure)
+
+
+def test_a_builtin_among_builtins_of_its_own_is_that_of_the_calling_interpreter(elsewhere):
+    m = run_with_builtins(
+        """
+        def function():
+            import math
+            def inner():
+                return len("abc")
+            return math, inner
+        """,
+        len=len,
+        __import__=__import__,
+    )
+    freeze(m.function)
+    elsewhere().run(
+        """
+        import math
+        found, inner = function()
+        assert found is math and inner() == 3
+        builtins = inner.__globals__["__builtins__"]
+        assert set(builtins) == {"len", "__import__"}
+        try:
+            builtins["open"] = open
+        except TypeError:
+            pass
+        else:
+            raise AssertionError
+        """,
+        function=m.function,
+    )
+
+
+def test_builtins_that_are_no_dict_refuse():
+    class Odd(dict):
+        pass
+
+    function = types.FunctionType((lambda: len).__code__, {"__builtins__": Odd(len=len)})
+    with pytest.raises(NotFreezableError, match="__builtins__"):
+        freeze(function)
+
+
+def test_source_is_evaluated_in_the_namespace_of_a_frozen_function(module):
+    m = module("""
+        limits = [1, 2]
+
+        def get(other: "list[limits]"):
+            return limits
+    """)
+    freeze(m.get)
+    namespace = m.get.__globals__
+    for source in "len(limits)", compile("len(limits)", "<source>", "eval"):
+        assert eval(source, namespace) == 2
+    names = {}
+    exec("length = len(limits)", namespace, names)
+    assert names == {"length": 2}
+    with pytest.raises(MutationError):
+        exec("length = len(limits)", namespace)
+    assert "__builtins__" not in namespace
 
 
 def test_annotations_of_inner_functions_do_not_extend_the_reach(module):

@@ -8,7 +8,7 @@ use super::plan::Plan;
 use super::{isolation, path};
 use crate::lifetime::{release, site};
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object, PROXY, PyNode, VISITED};
+use crate::object::header::{self, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory, try_format};
 use crate::object::raise::{self, Raised, Value};
 use crate::policy;
@@ -334,7 +334,7 @@ pub unsafe fn is_freezable(roots: &[Object]) -> Result<bool, Raised> {
 pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
     // SAFETY: as `freeze`.
     unsafe {
-        if header::flags(op) & (FROZEN | PROXY) != 0 {
+        if header::is_frozen(op) || header::flags(op) & PROXY != 0 {
             return Ok(true);
         }
         let state = interpreter::current().ok_or(Raised)?;

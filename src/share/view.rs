@@ -120,6 +120,14 @@ impl Views {
         }
     }
 
+    /// The frozen namespace, borrowed, that `globals` stand for in the view that runs with them; or null.
+    unsafe fn namespace_of(&self, globals: Object) -> Object {
+        // SAFETY: the functions are the views' own.
+        let of_view =
+            |view: &&View| unsafe { (*view.function.cast::<ffi::PyFunctionObject>()).func_globals } == globals;
+        self.views.values().find(of_view).map_or(ptr::null_mut(), |view| view.namespace)
+    }
+
     /// The number of views.
     pub fn count(&self) -> usize {
         self.views.len()
@@ -167,6 +175,19 @@ pub unsafe fn find(function: Object, interpreter: i64) -> Object {
         interpreter::found_of(interpreter)
             .and_then(|state| (*state).views.find(function, namespace))
             .unwrap_or(ptr::null_mut())
+    }
+}
+
+/// What a write to `globals`, with which a view of the running interpreter runs, is shown to have written: the frozen
+/// namespace, `f.__globals__`; None if the view is gone, and only a frame of it still runs. Borrowed.
+///
+/// # Safety
+/// A GIL is held. Whatever runs Python code may drop the view.
+pub unsafe fn shown_namespace(globals: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe {
+        let namespace = interpreter::existing().map(|state| state.views.namespace_of(globals));
+        namespace.filter(|namespace| !namespace.is_null()).unwrap_or(&raw mut ffi::_Py_NoneStruct)
     }
 }
 
