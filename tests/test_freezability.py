@@ -554,6 +554,39 @@ def test_the_module_itself_stays_a_proxy(module):
     m.later = 1
 
 
+def test_a_module_that_says_yes_is_frozen_itself(module):
+    m = module(MODULE.format(policy=FREEZABLE_YES).replace("@unfreezable", "@freezable"))
+    assert get_freezable(m) == FREEZABLE_YES
+    freeze([m])
+    assert is_frozen(m.data)
+    assert is_frozen(m.function)
+    assert is_frozen(m.Default)
+    with pytest.raises(MutationError):
+        m.later = 1
+    assert m.Default().method() == 1
+    unwilling = module(MODULE.format(policy=FREEZABLE_YES))
+    assert refusal([unwilling]).path == "root[0].Unwilling"
+    assert not is_frozen(unwilling.data)
+
+
+def test_a_function_that_names_a_module_that_says_yes_freezes_it(module, elsewhere):
+    named = module("""
+        from immutable import FREEZABLE_YES
+        __freezable__ = FREEZABLE_YES
+        table = {"a": [1]}
+    """)
+    m = module(f"""
+        import {named.__name__} as named
+
+        def look():
+            return named.table
+    """)
+    freeze(m.look)
+    assert is_frozen(named.table)
+    assert m.look() is named.table
+    elsewhere().run("assert id(look()) == address", look=m.look, address=id(named.table))
+
+
 def test_a_module_that_says_nothing_of_worth_refuses(module):
     m = module(MODULE.format(policy="'no'"))
     assert "__freezable__" in refusal(m.Default()).reason

@@ -453,7 +453,10 @@ impl<'a> Graph<'a> {
             }
             let kind = self.kind(ty)?;
             let action = match self.own_word(op, flags, kind.place) {
-                _ if op == self.whole => Action::Container,
+                word if op == self.whole => match policy::refusal_of_whole(word, op, &self.names) {
+                    Some(refusal) => return Err(Stop::Refused(refusal)),
+                    None => Action::Container,
+                },
                 Some(word) => self.action_by_word(op, kind, word, is_root)?,
                 None if kind.action == Action::Refuse => return Err(Stop::Refused(self.refusal(ty))),
                 None if kind.explicit && !is_root => return Err(Stop::NotARoot),
