@@ -5,6 +5,10 @@
 //! found make a private namespace; cells are copied the same way. Both are made
 //! aside: the function itself changes at commit, or not at all.
 //!
+//! Builtins are those of whoever calls. A function that was given others
+//! (`exec` with `__builtins__` in the namespace) keeps what it can reach of them,
+//! and finds nothing else there.
+//!
 //! Annotations do not extend the reach. An annotation function captures
 //! nothing but the name of its module, and the annotations of code nested in a
 //! function are left out of the search for names.
@@ -17,7 +21,11 @@ use super::work::WordStack;
 use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::raise::{self, Raised};
+use crate::policy::Refusal;
 use crate::share::interpreter;
+
+const ODD_BUILTINS: &str = "it runs with builtins of its own that are no plain dict: \
+    make it with a dict for __builtins__, or with none";
 
 /// What a function gets, and gives, at commit. All are owned, and may be null but for the namespace.
 pub struct Detached {
@@ -27,8 +35,9 @@ pub struct Detached {
     pub closure: Object,
     /// Takes the place of `func_code`: the frozen code object that it is a copy of, or itself.
     pub code: Object,
+    /// Takes the place of `func_builtins`: a dict, or null for those of whoever calls.
+    pub builtins: Object,
     /// What the function had, and has nothing instead of.
-    builtins: Object,
     annotations: Object,
 }
 
@@ -65,11 +74,14 @@ impl Detached {
             ffi::Py_IncRef(self.code);
             self.capture_module(function.func_globals)?;
             if !is_annotation_code(function.func_code) {
-                self.capture_names(function.func_code, function.func_globals)?;
+                if function.func_builtins != ffi::imm_builtins_dict() {
+                    self.begin_builtins(function.func_builtins)?;
+                }
+                self.capture_names(function)?;
             }
             if !named.is_null() {
                 for i in 0..ffi::PyTuple_Size(named) {
-                    self.capture(ffi::PyTuple_GetItem(named, i), function.func_globals)?;
+                    self.capture(ffi::PyTuple_GetItem(named, i), function)?;
                 }
             }
             Ok(self.copy_cells(function.func_closure)?)
@@ -105,30 +117,53 @@ impl Detached {
     unsafe fn capture_module(&self, globals: Object) -> Result<(), Raised> {
         // SAFETY: as `prepare`.
         unsafe {
-            self.capture(ffi::imm_name_name, globals)?;
-            self.capture(ffi::imm_name_package, globals)
+            copy_item(globals, ffi::imm_name_name, self.namespace)?;
+            copy_item(globals, ffi::imm_name_package, self.namespace)?;
+            Ok(())
         }
     }
 
-    unsafe fn capture(&self, name: Object, globals: Object) -> Result<(), Raised> {
-        // SAFETY: as `prepare`; the borrowed reference is used at once.
+    /// Has the function keep what it reaches of builtins of its own.
+    unsafe fn begin_builtins(&mut self, own: Object) -> Result<(), Stop> {
+        // SAFETY: as `prepare`.
         unsafe {
-            let value = ffi::PyDict_GetItemWithError(globals, name);
-            if value.is_null() {
-                return if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Raised) };
+            if (*own).ob_type != &raw mut ffi::PyDict_Type {
+                return Err(Stop::Refused(Refusal::Stateful(ODD_BUILTINS)));
             }
-            raise::unless_negative(ffi::PyDict_SetItem(self.namespace, name, value))
+            self.builtins = raise::unless_null(ffi::PyDict_New())?;
+            Ok(())
         }
     }
 
-    unsafe fn capture_names(&self, code: Object, globals: Object) -> Result<(), Stop> {
-        // SAFETY: as `prepare`. The words are addresses of code objects that `code` keeps alive.
+    unsafe fn capture(&self, name: Object, function: &ffi::PyFunctionObject) -> Result<(), Raised> {
+        // SAFETY: as `prepare`.
+        unsafe {
+            if copy_item(function.func_globals, name, self.namespace)? {
+                return Ok(());
+            }
+            self.capture_builtin(name, function)
+        }
+    }
+
+    unsafe fn capture_builtin(&self, name: Object, function: &ffi::PyFunctionObject) -> Result<(), Raised> {
+        if self.builtins.is_null() {
+            return Ok(());
+        }
+        // SAFETY: as `prepare`; `begin_builtins` has seen that they are a dict.
+        unsafe { copy_item(function.func_builtins, name, self.builtins).map(|_| ()) }
+    }
+
+    unsafe fn capture_names(&self, function: &ffi::PyFunctionObject) -> Result<(), Stop> {
+        // SAFETY: as `prepare`. The words are addresses of code objects that the function's keeps alive.
         unsafe {
             let mut pending = WordStack::new();
-            pending.push(code.expose_provenance())?;
+            pending.push(function.func_code.expose_provenance())?;
             while let Some(address) = pending.pop() {
                 let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(address);
-                for_each_global_name(code, |name| self.capture(name, globals))?;
+                for_each_global_name(code, |name| match name {
+                    Name::Global(name) => self.capture(name, function),
+                    Name::Builtin(name) => self.capture_builtin(name, function),
+                })?;
                 let consts = (*code).co_consts;
                 for i in 0..ffi::PyTuple_Size(consts) {
                     let nested = ffi::PyTuple_GetItem(consts, i);
@@ -156,6 +191,18 @@ impl Detached {
             }
             Ok(())
         }
+    }
+}
+
+/// Copies the item of that name, if there is one. Returns whether there is.
+unsafe fn copy_item(from: Object, name: Object, to: Object) -> Result<bool, Raised> {
+    // SAFETY: dicts and a string; the borrowed reference is used at once.
+    unsafe {
+        let value = ffi::PyDict_GetItemWithError(from, name);
+        if value.is_null() {
+            return if ffi::PyErr_Occurred().is_null() { Ok(false) } else { Err(Raised) };
+        }
+        raise::unless_negative(ffi::PyDict_SetItem(to, name, value)).map(|()| true)
     }
 }
 
@@ -220,10 +267,18 @@ pub unsafe fn for_each_load(code: Object, mut visit: impl FnMut(Load) -> Result<
     }
 }
 
-/// Calls `visit` with each name that `code` itself may look up among the globals.
+/// A name that code looks up outside of itself.
+enum Name {
+    /// Among the globals, then among the builtins.
+    Global(Object),
+    /// Among the builtins.
+    Builtin(Object),
+}
+
+/// Calls `visit` with each name that `code` itself may look up among globals and builtins.
 unsafe fn for_each_global_name(
     code: *mut ffi::PyCodeObject,
-    mut visit: impl FnMut(Object) -> Result<(), Raised>,
+    mut visit: impl FnMut(Name) -> Result<(), Raised>,
 ) -> Result<(), Raised> {
     // SAFETY: names are borrowed.
     unsafe {
@@ -236,10 +291,14 @@ unsafe fn for_each_global_name(
                 || opcode == ffi::imm_op_delete_global
             {
                 argument
+            } else if opcode == ffi::imm_op_import_name {
+                return visit(Name::Builtin(ffi::imm_name_import));
+            } else if opcode == ffi::imm_op_load_build_class {
+                return visit(Name::Builtin(ffi::imm_name_build_class));
             } else {
                 return Ok(());
             };
-            visit(ffi::PyTuple_GetItem((*code).co_names, index))
+            visit(Name::Global(ffi::PyTuple_GetItem((*code).co_names, index)))
         })
     }
 }

@@ -442,7 +442,7 @@ unsafe fn function_field(function: Object, child: Object) -> Option<&'static str
         );
         found.or_else(|| {
             if is(child, &raw mut ffi::PyDict_Type) {
-                Some("__globals__")
+                Some(if is_taken_from(child, fields.func_globals) { "__globals__" } else { "__builtins__" })
             } else if is(child, &raw mut ffi::PyTuple_Type) {
                 Some("__closure__")
             } else if is(child, &raw mut ffi::PyCode_Type) {
@@ -457,6 +457,16 @@ unsafe fn function_field(function: Object, child: Object) -> Option<&'static str
 /// The name of an instance variable or slot of `parent` that is `child`.
 unsafe fn instance_attribute(parent: Object, child: Object) -> Found<String> {
     // SAFETY: as `describe`. The generic getattr does not run a class's own
+/// Whether what a dict holds is from another one.
+unsafe fn is_taken_from(dict: Object, other: Object) -> bool {
+    // SAFETY: as `describe`. The keys are exact strings, so no Python code runs.
+    unsafe {
+        let (mut position, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+        let found = ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut value) != 0;
+        !found || ffi::PyDict_GetItemWithError(other, key) == value
+    }
+}
+
     // `__getattribute__`, and the names tried are instance variables or slots.
     unsafe {
         let ty = header::type_of(parent);

@@ -469,7 +469,7 @@ impl Prepared {
     ///
     /// # Safety
     /// `function` is a live function.
-    pub unsafe fn detached_edges(&self, function: Object) -> Option<[Object; 13]> {
+    pub unsafe fn detached_edges(&self, function: Object) -> Option<[Object; 14]> {
         let parts = self.detached.get(&function)?;
         // SAFETY: a function.
         let fields = unsafe { &*function.cast::<ffi::PyFunctionObject>() };
@@ -478,6 +478,7 @@ impl Prepared {
             parts.code,
             parts.namespace,
             parts.closure,
+            parts.builtins,
             fields.func_defaults,
             fields.func_kwdefaults,
             fields.func_doc,

@@ -309,14 +309,15 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         if globals.is_null() {
             return None;
         }
-        // Of the interpreter's state: the module is no longer found while the interpreter ends.
-        let builtins = ffi::imm_builtins_dict();
+        let builtins = local_builtins(frozen).unwrap_or(ptr::null_mut());
         // `warnings` notes in the caller's globals what it has shown.
         let shown = ffi::PyDict_New();
         let filled = !shown.is_null()
+            && !builtins.is_null()
             && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), builtins) == 0
             && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
         ffi::Py_DecRef(shown);
+        ffi::Py_DecRef(builtins);
         if !filled {
             ffi::Py_DecRef(globals);
             return None;
@@ -327,6 +328,25 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         }
         header::set_flags(globals, header::flags(globals) | header::FROZEN);
         Some(globals)
+    }
+}
+
+/// The builtins that the view runs with: new reference to the interpreter's, or, for a function that was made with others,
+/// to a dict that refuses writes.
+unsafe fn local_builtins(frozen: &ffi::PyFunctionObject) -> Result<Object, Raised> {
+    // SAFETY: as `local_globals`.
+    unsafe {
+        if frozen.func_builtins.is_null() {
+            // Of the interpreter's state: the module is no longer found while the interpreter ends.
+            return Ok(ffi::Py_NewRef(ffi::imm_builtins_dict()));
+        }
+        let builtins = raise::unless_null(ffi::PyDict_Copy(frozen.func_builtins))?;
+        if let Err(raised) = resolve_values(builtins) {
+            ffi::Py_DecRef(builtins);
+            return Err(raised);
+        }
+        header::set_flags(builtins, header::flags(builtins) | header::FROZEN);
+        Ok(builtins)
     }
 }
 
