@@ -288,6 +288,7 @@ def test_a_module_that_was_a_proxy_before_can_be_shared(write, elsewhere):
 
 def test_what_cannot_be_frozen_is_named_and_nothing_changes(write, elsewhere):
     m = write("""
+        lazy import wave
         items = [1]
         settings = {"inputs": [(line for line in ())]}
 
@@ -310,7 +311,6 @@ def test_what_cannot_be_frozen_is_named_and_nothing_changes(write, elsewhere):
     share_module(m)
 
 
-def test_state_that_must_stay_mutable_has_its_places(write, elsewhere):
 def test_a_module_that_must_not_be_frozen_is_not_shared(write):
     m = write("x = [1]")
     with require_mutable(m), pytest.raises(NotFreezableError) as raised:
@@ -351,6 +351,7 @@ def test_strings_are_evaluated_in_a_shared_module(write, elsewhere):
     elsewhere().run(f"import {m.__name__} as m\n" + textwrap.dedent(check))
 
 
+def test_state_that_must_stay_mutable_has_its_places(write, elsewhere):
     m = share_module(
         write("""
             from immutable import InterpreterLocal, SharedField
