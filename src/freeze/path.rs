@@ -12,6 +12,7 @@ use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::memory::{OutOfMemory, try_format};
+use crate::share::module;
 
 /// What a step adds before and behind the expression so far.
 type Step = (&'static str, String);
@@ -339,6 +340,8 @@ unsafe fn attribute(parent: Object, child: Object) -> Found<String> {
             Some(code_field(parent, child))
         } else if header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
             Some(class_field(parent, child))
+        } else if module::is_module(parent) && (*parent.cast::<ffi::PyModuleObject>()).md_name == child {
+            Some(Some("__name__"))
         } else {
             None
         };
@@ -454,9 +457,6 @@ unsafe fn function_field(function: Object, child: Object) -> Option<&'static str
     }
 }
 
-/// The name of an instance variable or slot of `parent` that is `child`.
-unsafe fn instance_attribute(parent: Object, child: Object) -> Found<String> {
-    // SAFETY: as `describe`. The generic getattr does not run a class's own
 /// Whether what a dict holds is from another one.
 unsafe fn is_taken_from(dict: Object, other: Object) -> bool {
     // SAFETY: as `describe`. The keys are exact strings, so no Python code runs.
@@ -467,6 +467,9 @@ unsafe fn is_taken_from(dict: Object, other: Object) -> bool {
     }
 }
 
+/// The name of an instance variable or slot of `parent` that is `child`.
+unsafe fn instance_attribute(parent: Object, child: Object) -> Found<String> {
+    // SAFETY: as `describe`. The generic getattr does not run a class's own
     // `__getattribute__`, and the names tried are instance variables or slots.
     unsafe {
         let ty = header::type_of(parent);

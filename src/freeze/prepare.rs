@@ -646,6 +646,22 @@ struct ModuleProxy {
     before: Object,
 }
 
+/// The name of a module, borrowed, that is not frozen yet, and would be if the module became a proxy.
+///
+/// # Safety
+/// `op` is alive.
+pub unsafe fn name_to_freeze(op: Object) -> Option<Object> {
+    // SAFETY: a module's name is null, or a live string.
+    unsafe {
+        if !module::is_module(op) {
+            return None;
+        }
+        let name = (*op.cast::<ffi::PyModuleObject>()).md_name;
+        let is_exact = !name.is_null() && header::type_of(name) == &raw mut ffi::PyUnicode_Type;
+        (is_exact && !header::is_immortal_or_shared(name)).then_some(name)
+    }
+}
+
 /// Freezes the name of a module that becomes a proxy: other interpreters read it, also after the end of the one that made
 /// it.
 unsafe fn freeze_name(name: Object) {
