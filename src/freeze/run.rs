@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::explore::{Reason, Stopped, explore};
 use super::graph::{Graph, Reach, Stop};
-use super::plan::Plan;
+use super::plan::{Entry, Plan};
 use super::{isolation, path};
 use crate::lifetime::{release, site};
+use crate::object::address::AddressMap;
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory, try_format};
@@ -48,10 +49,12 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
         Err(error) => return Err(unsafe { raise::no_memory(error) }),
     };
     let mut calls_hooks = false;
+    // Of the second search, and those after it: what hooks have added may add more, an object at a time.
+    let mut known = None;
     let outcome = loop {
         // SAFETY: the caller's. The hooks' references are passed on.
         unsafe {
-            match attempt(roots, terms, site.as_deref()) {
+            match attempt(roots, terms, site.as_deref(), known.as_mut()) {
                 Attempt::Ended(outcome) => break outcome,
                 Attempt::Hooked(objects) => {
                     if !calls_hooks && hook::begin().is_err() {
@@ -59,9 +62,10 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
                         return Err(Raised);
                     }
                     calls_hooks = true;
-                    if let Err(raised) = hook::call(objects) {
+                    if let Err(raised) = call_hooks(objects, terms, known.as_mut()) {
                         break Err(raised);
                     }
+                    known.get_or_insert_default();
                 }
             }
         }
@@ -73,6 +77,73 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
     outcome
 }
 
+/// Containers that searches of one freeze have met; the addresses of some may be those of others by now, which are then
+/// found by the next search from the roots.
+type Known = AddressMap<Object, ()>;
+
+fn note(known: &mut Known, entries: impl Iterator<Item = Entry<PyNode>>) -> Result<(), OutOfMemory> {
+    for entry in entries.filter(|entry| !entry.leaf) {
+        known.try_reserve(1)?;
+        known.insert(entry.node.0, ());
+    }
+    Ok(())
+}
+
+/// Calls the hooks of these objects, whose references are used up; from the second search on also the hooks of what those
+/// have added, and so on, so that the whole graph is not searched again for each.
+unsafe fn call_hooks(mut objects: Vec<Object>, terms: Terms, mut known: Option<&mut Known>) -> Result<(), Raised> {
+    // SAFETY: the caller's: a GIL is held, and nothing is marked.
+    unsafe {
+        loop {
+            let Some(known) = known.as_deref_mut() else { return hook::call(objects) };
+            let called = memory::collect(objects.iter().copied());
+            let called = called.inspect(|called| called.iter().for_each(|op| ffi::Py_IncRef(*op)));
+            let outcome = hook::call(objects);
+            let called = called.map_err(|error| raise::no_memory(error))?;
+            let found = outcome.and_then(|()| find_hooked(&called, terms, known));
+            let error = ffi::PyErr_GetRaisedException();
+            called.into_iter().for_each(|op| ffi::Py_DecRef(op));
+            ffi::PyErr_SetRaisedException(error);
+            objects = found?;
+            if objects.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// References to the objects that want their hooks called, and that `roots` reach by way of nothing known.
+unsafe fn find_hooked(roots: &[Object], terms: Terms, known: &mut Known) -> Result<Vec<Object>, Raised> {
+    // SAFETY: as `attempt`.
+    unsafe {
+        c_type::settle();
+        let mut graph = Graph::new(interpreter::current().ok_or(Raised)?, Reach::Freezable, terms.named);
+        graph.freeze_whole(terms.whole);
+        graph.pass_over(std::mem::take(known));
+        let (noted, reason) = match explore(&mut graph, PyNode::slice(roots)) {
+            Ok(plan) => {
+                *known = graph.take_known();
+                let noted = note(known, plan.entries());
+                plan.rollback(&mut graph);
+                (noted, None)
+            }
+            Err(stopped) => {
+                *known = graph.take_known();
+                (note(known, stopped.entries()), Some(stopped.rollback(&mut graph)))
+            }
+        };
+        let found = match (noted, reason) {
+            (Err(error), _) => Err(raise::no_memory(error)),
+            (_, Some(Reason::Refused(Stop::Raised))) => Err(Raised),
+            (_, Some(Reason::OutOfMemory | Reason::Refused(Stop::OutOfMemory))) => Err(raise::no_memory(OutOfMemory)),
+            // A refusal is for the search from the roots to report.
+            _ => owned(graph.hooked()),
+        };
+        end(graph);
+        found
+    }
+}
+
 /// What came of one search.
 enum Attempt {
     Ended(Result<(), Raised>),
@@ -80,7 +151,7 @@ enum Attempt {
     Hooked(Vec<Object>),
 }
 
-unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>) -> Attempt {
+unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>, known: Option<&mut Known>) -> Attempt {
     // SAFETY: nothing between the search and the last use of the graph runs
     // Python code; references are given up after that.
     unsafe {
@@ -93,16 +164,18 @@ unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>) -> Attempt
                 Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
             }
             Ok(plan) => {
+                let noted = known.map_or(Ok(()), |known| note(known, plan.entries()));
                 plan.rollback(&mut graph);
-                take_hooked(&graph)
+                take_hooked(&graph, noted)
             }
             // A hook may make it willing. Otherwise the next search refuses it again.
             Err(stopped)
                 if !graph.hooked().is_empty()
                     && matches!(stopped.reason(), Reason::Refused(Stop::Refused(_) | Stop::NotARoot)) =>
             {
+                let noted = known.map_or(Ok(()), |known| note(known, stopped.entries()));
                 stopped.rollback(&mut graph);
-                take_hooked(&graph)
+                take_hooked(&graph, noted)
             }
             // The route to a culprit may lead through what was detached: it is
             // described before that is given up.
@@ -160,17 +233,21 @@ fn traceable(plan: &Plan<PyNode>) -> impl Iterator<Item = Object> {
     plan.entries().filter(move |entry| !entry.leaf || is_bytearray(entry.node.0)).map(|entry| entry.node.0)
 }
 
-/// References to the objects whose hooks are to be called.
-unsafe fn take_hooked(graph: &Graph<'_>) -> Attempt {
+unsafe fn take_hooked(graph: &Graph<'_>, noted: Result<(), OutOfMemory>) -> Attempt {
     // SAFETY: a GIL is held, and the objects are alive.
     unsafe {
-        match memory::collect(graph.hooked().iter().copied()) {
-            Ok(objects) => {
-                objects.iter().for_each(|op| ffi::Py_IncRef(*op));
-                Attempt::Hooked(objects)
-            }
-            Err(error) => Attempt::Ended(Err(raise::no_memory(error))),
-        }
+        let taken = noted.map_err(|error| raise::no_memory(error)).and_then(|()| owned(graph.hooked()));
+        taken.map_or_else(|raised| Attempt::Ended(Err(raised)), Attempt::Hooked)
+    }
+}
+
+/// References to these objects.
+unsafe fn owned(objects: &[Object]) -> Result<Vec<Object>, Raised> {
+    // SAFETY: the caller's: a GIL is held, and the objects are alive.
+    unsafe {
+        let objects = memory::collect(objects.iter().copied()).map_err(|error| raise::no_memory(error))?;
+        objects.iter().for_each(|op| ffi::Py_IncRef(*op));
+        Ok(objects)
     }
 }
 
