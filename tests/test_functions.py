@@ -17,7 +17,16 @@ from concurrent import interpreters
 
 import pytest
 
-from immutable import MutationError, NotFreezableError, SharedField, _stats, channel, freeze, is_frozen
+from immutable import (
+    MutationError,
+    NotFreezableError,
+    SharedField,
+    _stats,
+    channel,
+    freeze,
+    is_frozen,
+    unfreezable,
+)
 
 # ---- Globals ---------------------------------------------------------------
 
@@ -1384,6 +1393,152 @@ def test_annotations_of_inner_functions_do_not_extend_the_reach(module):
     assert not is_frozen(m.Mentioned)
     inner, _ = m.outer()
     assert inner(3) == 3
+
+
+def annotated_locally():
+    @unfreezable
+    class Local:
+        pass
+
+    def function(x: Local, y: int) -> list[Local]:
+        pass
+
+    return function, Local
+
+
+def test_annotations_with_local_classes_do_not_extend_the_reach(elsewhere):
+    function, local = annotated_locally()
+    freeze(function)
+    assert not is_frozen(local)
+    for _ in range(2):
+        assert function.__annotations__ == {"x": local, "y": int, "return": list[local]}
+        assert inspect.signature(function).parameters["x"].annotation is local
+        gc.collect()  # a view that is not used goes
+        gc.collect()
+    elsewhere().run(
+        """
+        from annotationlib import Format, ForwardRef, get_annotations
+        try:
+            function.__annotations__
+        except NameError as error:
+            assert "'Local'" in str(error)
+        else:
+            raise AssertionError
+        assert isinstance(get_annotations(function, format=Format.FORWARDREF)["x"], ForwardRef)
+        assert get_annotations(function, format=Format.STRING) == {"x": "Local", "y": "int", "return": "list[Local]"}
+        """,
+        function=function,
+    )
+
+
+def make_annotated_pair():
+    class Local:
+        pass
+
+    def function(x: Local):
+        pass
+
+    return function, Local
+
+
+@pytest.mark.parametrize("first", ["function", "class", "before"])
+def test_annotations_refer_to_local_classes_that_are_frozen_too(elsewhere, first):
+    function, local = make_annotated_pair()
+    freeze(*{"function": (function, local), "class": (local, function), "before": (local,)}[first])
+    freeze(function)
+    elsewhere().run("assert function.__annotations__ == {'x': local}", function=function, local=local)
+
+
+def make_annotated_class():
+    class Node:
+        parent: Node
+
+        def child(self) -> Node:
+            pass
+
+    return Node
+
+
+def test_a_local_class_that_its_own_annotations_mention_is_reclaimed(without_collector):
+    node = freeze(make_annotated_class())
+    assert node.__annotations__ == {"parent": node}
+    assert node.child.__annotations__ == {"return": node}
+    died = weakref.ref(node)
+    during = _stats()["frozen_objects"]
+    del node
+    gc.collect()
+    gc.collect()  # the views that have told its annotations
+    assert died() is None
+    assert _stats()["frozen_objects"] < during
+
+
+def test_what_annotations_leave_at_home_goes_with_the_function(elsewhere):
+    function, local = annotated_locally()
+    freeze(function)
+    died = weakref.ref(local)
+    del function, local
+    gc.collect()
+    assert died() is None
+
+    function, local = annotated_locally()
+    other = elsewhere()
+    other.run("", function=freeze(function))
+    died = weakref.ref(local)
+    del function, local
+    gc.collect()
+    assert died() is not None
+    other.run("del function; import gc; gc.collect()")
+    gc.collect()
+    assert died() is None
+
+
+def test_annotations_of_a_method_leave_the_namespace_of_its_class_alone(elsewhere):
+    class Owner:
+        Alias = int
+
+        def method(self, x: int, y: float):
+            pass
+
+        def by_alias(self, x: Alias):
+            pass
+
+    freeze(Owner.method, Owner.by_alias)
+    assert not is_frozen(Owner)
+    Owner.later = 1
+    assert Owner.by_alias.__annotations__ == {"x": int}
+    elsewhere().run("assert method.__annotations__ == {'x': int, 'y': float}", method=Owner.method)
+
+
+def test_bounds_and_defaults_of_type_parameters_do_not_extend_the_reach(module):
+    m = module("""
+        class Order:
+            pass
+
+        def function[T: Order, U: (Order, int), V = Order, *W = (Order,), **P = [Order]](x: T) -> T:
+            return x
+
+        class Generic[T: Order, V = Order]:
+            x: T
+
+        type Alias = list[Order]
+
+        def early[T: Later]():
+            pass
+    """)
+    freeze(m.function, m.Generic, m.Alias, m.early)
+    assert not is_frozen(m.Order)
+    t, u, v, w, p = m.function.__type_params__
+    assert t.__bound__ is v.__default__ is m.Order
+    assert (u.__constraints__, w.__default__, p.__default__) == ((m.Order, int), (m.Order,), [m.Order])
+    assert m.function.__annotations__ == {"x": t, "return": t}
+    assert m.Generic.__type_params__[0].__bound__ is m.Order
+    assert m.Generic.__annotations__ == {"x": m.Generic.__type_params__[0]}
+    assert m.Alias.__value__ == list[m.Order]
+    (later,) = m.early.__type_params__
+    with pytest.raises(NameError):
+        _ = later.__bound__
+    m.Later = int
+    assert later.__bound__ is int
 
 
 def test_type_parameters_freeze_with_the_function(module):

@@ -9,17 +9,22 @@
 //! (`exec` with `__builtins__` in the namespace) keeps what it can reach of them,
 //! and finds nothing else there.
 //!
-//! Annotations do not extend the reach. An annotation function captures
-//! nothing but the name of its module, and the annotations of code nested in a
-//! function are left out of the search for names.
+//! Annotations do not extend the reach, nor do the bounds and defaults of type
+//! parameters. A function that evaluates such captures nothing but the name of
+//! its module, and of its cells the contents that are frozen anyway: the others
+//! stay with the interpreter that has frozen it ([`Views::keep_at_home`]). The
+//! annotations of code nested in a function are left out of the search for names.
+//!
+//! [`Views::keep_at_home`]: crate::share::view::Views::keep_at_home
 
 use std::mem::swap;
 use std::ptr;
 
 use super::graph::Stop;
 use super::work::WordStack;
+use crate::object::address::AddressMap;
 use crate::object::ffi;
-use crate::object::header::Object;
+use crate::object::header::{self, Object, VISITED};
 use crate::object::raise::{self, Raised};
 use crate::policy::Refusal;
 use crate::share::interpreter;
@@ -39,10 +44,13 @@ pub struct Detached {
     pub builtins: Object,
     /// What the function had, and has nothing instead of.
     annotations: Object,
+    /// Some of the cells are empty though those of the function are not.
+    pub is_partial: bool,
 }
 
 impl Detached {
-    /// Makes the parts for `function`. `named`, a tuple of strings or null, names more globals to capture.
+    /// Makes the parts for `function`. `named`, a tuple of strings or null, names more globals to capture; what is `inside`
+    /// will be frozen whatever the cells of annotations hold.
     ///
     /// Runs no Python code: names are exact strings, tables are exact dicts.
     ///
@@ -51,13 +59,18 @@ impl Detached {
     ///
     /// # Safety
     /// The caller holds the GIL of the function's interpreter.
-    pub unsafe fn prepare(function: &ffi::PyFunctionObject, named: Object) -> Result<Self, Stop> {
+    pub unsafe fn prepare(
+        function: &ffi::PyFunctionObject,
+        named: Object,
+        inside: &AddressMap<Object, ()>,
+    ) -> Result<Self, Stop> {
         // SAFETY: a function's parts have the types that funcobject.c checks.
         unsafe {
             let namespace = raise::unless_null(ffi::PyDict_New())?;
             let null = ptr::null_mut();
-            let mut detached = Detached { namespace, closure: null, code: null, builtins: null, annotations: null };
-            match detached.fill(function, named) {
+            let mut detached =
+                Detached { namespace, closure: null, code: null, builtins: null, annotations: null, is_partial: false };
+            match detached.fill(function, named, inside) {
                 Ok(()) => Ok(detached),
                 Err(stop) => {
                     detached.discard();
@@ -67,13 +80,19 @@ impl Detached {
         }
     }
 
-    unsafe fn fill(&mut self, function: &ffi::PyFunctionObject, named: Object) -> Result<(), Stop> {
+    unsafe fn fill(
+        &mut self,
+        function: &ffi::PyFunctionObject,
+        named: Object,
+        inside: &AddressMap<Object, ()>,
+    ) -> Result<(), Stop> {
         // SAFETY: as `prepare`.
         unsafe {
             self.code = interpreter::current().ok_or(Raised)?.codes.original(function.func_code);
             ffi::Py_IncRef(self.code);
             self.capture_module(function.func_globals)?;
-            if !is_annotation_code(function.func_code) {
+            let is_evaluator = is_evaluator_code(function.func_code);
+            if !is_evaluator {
                 if function.func_builtins != ffi::imm_builtins_dict() {
                     self.begin_builtins(function.func_builtins)?;
                 }
@@ -84,7 +103,30 @@ impl Detached {
                     self.capture(ffi::PyTuple_GetItem(named, i), function)?;
                 }
             }
-            Ok(self.copy_cells(function.func_closure)?)
+            let keeps = |content| !is_evaluator || is_settled(content) || inside.contains_key(&content);
+            self.copy_cells(function.func_closure, keeps)?;
+            if self.is_partial {
+                self.stand_in_for_class(function.func_code)?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Calls `visit` with what is in cells of `function` that were left empty here, and is going to be frozen after all.
+    ///
+    /// # Safety
+    /// As [`Detached::prepare`], for the function that these parts are for, which are partial; the search has found
+    /// everything.
+    pub unsafe fn for_each_missed(&self, function: &ffi::PyFunctionObject, mut visit: impl FnMut(Object)) {
+        // SAFETY: as `prepare`.
+        unsafe {
+            for i in 0..ffi::PyTuple_Size(self.closure) {
+                let content = |closure| (*ffi::PyTuple_GetItem(closure, i).cast::<ffi::PyCellObject>()).ob_ref;
+                let original = content(function.func_closure);
+                if content(self.closure) != original && is_settled(original) {
+                    visit(original);
+                }
+            }
         }
     }
 
@@ -176,7 +218,26 @@ impl Detached {
         }
     }
 
-    unsafe fn copy_cells(&mut self, closure: Object) -> Result<(), Raised> {
+    /// The annotations of a method look names up in the namespace of its class first. Where that is left out they find
+    /// them in the module.
+    unsafe fn stand_in_for_class(&self, code: Object) -> Result<(), Raised> {
+        // SAFETY: as `prepare`. The cell, which is new and empty, takes over the dict.
+        unsafe {
+            let names = raise::unless_null(ffi::PyCode_GetFreevars(code.cast()))?;
+            let outcome = (0..ffi::PyTuple_Size(names)).try_for_each(|i| {
+                let cell = ffi::PyTuple_GetItem(self.closure, i).cast::<ffi::PyCellObject>();
+                let name = ffi::PyTuple_GetItem(names, i);
+                if (*cell).ob_ref.is_null() && ffi::PyUnicode_EqualToUTF8(name, c"__classdict__".as_ptr()) != 0 {
+                    (*cell).ob_ref = raise::unless_null(ffi::PyDict_New())?;
+                }
+                Ok(())
+            });
+            ffi::Py_DecRef(names);
+            outcome
+        }
+    }
+
+    unsafe fn copy_cells(&mut self, closure: Object, keeps: impl Fn(Object) -> bool) -> Result<(), Raised> {
         if closure.is_null() {
             return Ok(());
         }
@@ -186,7 +247,12 @@ impl Detached {
             self.closure = raise::unless_null(ffi::PyTuple_New(n))?;
             for i in 0..n {
                 let original = ffi::PyTuple_GetItem(closure, i);
-                let cell = ffi::PyCell_New((*original.cast::<ffi::PyCellObject>()).ob_ref);
+                let mut content = (*original.cast::<ffi::PyCellObject>()).ob_ref;
+                if !content.is_null() && !keeps(content) {
+                    content = ptr::null_mut();
+                    self.is_partial = true;
+                }
+                let cell = ffi::PyCell_New(content);
                 raise::unless_negative(ffi::PyTuple_SetItem(self.closure, i, raise::unless_null(cell)?))?;
             }
             Ok(())
@@ -203,6 +269,28 @@ unsafe fn copy_item(from: Object, name: Object, to: Object) -> Result<bool, Rais
             return if ffi::PyErr_Occurred().is_null() { Ok(false) } else { Err(Raised) };
         }
         raise::unless_negative(ffi::PyDict_SetItem(to, name, value)).map(|()| true)
+    }
+}
+
+/// Whether a search that is under way has met an object, or need not.
+unsafe fn is_settled(op: Object) -> bool {
+    // SAFETY: the caller's: a live object.
+    unsafe { header::is_immortal_or_shared(op) || header::flags(op) & VISITED != 0 }
+}
+
+/// True for the code of a function that evaluates annotations, or the bound, constraints or default of a type parameter,
+/// or what a `type` statement names: all of them have a parameter of a name that no source can give to one.
+///
+/// # Safety
+/// `code` is a code object.
+pub unsafe fn is_evaluator_code(code: Object) -> bool {
+    // SAFETY: the caller's. The names of the parameters come first.
+    unsafe {
+        let fields = &*code.cast::<ffi::PyCodeObject>();
+        is_annotation_code(code)
+            || fields.co_argcount == 1
+                && ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(fields.co_localsplusnames, 0), c".format".as_ptr())
+                    != 0
     }
 }
 

@@ -227,6 +227,11 @@ impl<'a> Graph<'a> {
         self.whole = module;
     }
 
+    /// See [`Prepared::expect`].
+    pub fn expect(&mut self, inside: AddressMap<Object, ()>) {
+        self.prepared.expect(inside);
+    }
+
     /// Has the search enter none of these containers, unless it is a root: earlier ones have met them.
     pub fn pass_over(&mut self, known: AddressMap<Object, ()>) {
         self.known = known;

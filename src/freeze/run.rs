@@ -51,11 +51,18 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
     let mut calls_hooks = false;
     // Of the second search, and those after it: what hooks have added may add more, an object at a time.
     let mut known = None;
+    let mut inside = Known::default();
     let outcome = loop {
         // SAFETY: the caller's. The hooks' references are passed on.
         unsafe {
-            match attempt(roots, terms, site.as_deref(), known.as_mut()) {
+            match attempt(roots, terms, site.as_deref(), known.as_mut(), &inside) {
                 Attempt::Ended(outcome) => break outcome,
+                Attempt::Missed(objects) => {
+                    if let Err(error) = inside.try_reserve(objects.len()) {
+                        break Err(raise::no_memory(error.into()));
+                    }
+                    inside.extend(objects.into_iter().map(|op| (op, ())));
+                }
                 Attempt::Hooked(objects) => {
                     if !calls_hooks && hook::begin().is_err() {
                         objects.into_iter().for_each(|op| ffi::Py_DecRef(op));
@@ -87,6 +94,13 @@ fn note(known: &mut Known, entries: impl Iterator<Item = Entry<PyNode>>) -> Resu
         known.insert(entry.node.0, ());
     }
     Ok(())
+}
+
+fn copy_of(known: &Known) -> Result<Known, OutOfMemory> {
+    let mut copy = Known::default();
+    copy.try_reserve(known.len())?;
+    copy.extend(known);
+    Ok(copy)
 }
 
 /// Calls the hooks of these objects, whose references are used up; from the second search on also the hooks of what those
@@ -149,9 +163,17 @@ enum Attempt {
     Ended(Result<(), Raised>),
     /// Nothing has changed, and these objects want their hooks called; owned references.
     Hooked(Vec<Object>),
+    /// Nothing has changed, and annotations refer to these objects, which were found after those.
+    Missed(Vec<Object>),
 }
 
-unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>, known: Option<&mut Known>) -> Attempt {
+unsafe fn attempt(
+    roots: &[Object],
+    terms: Terms,
+    site: Option<&str>,
+    known: Option<&mut Known>,
+    inside: &Known,
+) -> Attempt {
     // SAFETY: nothing between the search and the last use of the graph runs
     // Python code; references are given up after that.
     unsafe {
@@ -159,10 +181,20 @@ unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>, known: Opt
         let Some(state) = interpreter::current() else { return Attempt::Ended(Err(Raised)) };
         let mut graph = Graph::new(state, Reach::Freezable, terms.named);
         graph.freeze_whole(terms.whole);
+        match copy_of(inside) {
+            Ok(inside) => graph.expect(inside),
+            Err(error) => return Attempt::Ended(Err(raise::no_memory(error))),
+        }
         let attempt = match find(&mut graph, roots) {
-            Ok(plan) if graph.hooked().is_empty() => {
-                Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
-            }
+            Ok(plan) if graph.hooked().is_empty() => match graph.prepared().missed() {
+                Ok(missed) if missed.iter().all(|op| inside.contains_key(op)) => {
+                    Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
+                }
+                missed => {
+                    plan.rollback(&mut graph);
+                    missed.map_or_else(|error| Attempt::Ended(Err(raise::no_memory(error))), Attempt::Missed)
+                }
+            },
             Ok(plan) => {
                 let noted = known.map_or(Ok(()), |known| note(known, plan.entries()));
                 plan.rollback(&mut graph);

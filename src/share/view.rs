@@ -18,10 +18,12 @@ use std::ptr;
 
 use super::{cfunction, code, interpreter, module};
 use crate::freeze::detach::{self, Load};
+use crate::lifetime::count;
 use crate::object::address::AddressMap;
 use crate::object::answer::or_null;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
+use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
 
 struct View {
@@ -63,14 +65,54 @@ impl View {
     }
 }
 
+/// What a function that evaluates annotations has left in the interpreter that froze it: its closure, whose cells hold
+/// what was not frozen with it. A cycle through it lasts as long as the interpreter.
+struct AtHome {
+    /// As of a [`View`].
+    namespace: Object,
+    /// Owned.
+    closure: Object,
+}
+
 /// The views of one interpreter, by address of the frozen function.
 #[derive(Default)]
 pub struct Views {
     views: AddressMap<Object, View>,
+    /// By the version of the function, which no other has.
+    at_home: AddressMap<usize, AtHome>,
     collector_watched: bool,
 }
 
 impl Views {
+    /// Makes room for `n` more calls of [`Views::keep_at_home`].
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn reserve_at_home(&mut self, n: usize) -> Result<(), OutOfMemory> {
+        Ok(self.at_home.try_reserve(n)?)
+    }
+
+    /// Keeps the closure of `function`, which was just frozen, for its views here. There is room. Returns what of the
+    /// reference that is taken over is not kept.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL.
+    pub unsafe fn keep_at_home(&mut self, function: &ffi::PyFunctionObject, closure: Object) -> Object {
+        if function.func_version < ffi::_Py_FROZEN_VERSION {
+            return closure; // there are no versions any more
+        }
+        // SAFETY: given up with the entry.
+        unsafe { ffi::Py_IncRef(function.func_globals) };
+        let entry = AtHome { namespace: function.func_globals, closure };
+        self.at_home.insert(function.func_version as usize, entry);
+        ptr::null_mut()
+    }
+
+    /// The closure that a view of `function` has here, borrowed.
+    unsafe fn closure_of(&self, function: &ffi::PyFunctionObject) -> Object {
+        self.at_home.get(&(function.func_version as usize)).map_or(function.func_closure, |kept| kept.closure)
+    }
+
     unsafe fn find(&mut self, function: Object, namespace: Object) -> Option<Object> {
         let view = self.views.get_mut(&function)?;
         if view.namespace != namespace {
@@ -86,13 +128,18 @@ impl Views {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn forget(&mut self, function: Object) {
+        // SAFETY: a function that still has its fields.
+        let version = unsafe { (*function.cast::<ffi::PyFunctionObject>()).func_version };
+        let kept = self.at_home.remove(&(version as usize));
         if let Some(view) = self.views.remove(&function) {
             // SAFETY: the entry owned both, and is gone from the table.
             unsafe { release(view) };
         }
+        // SAFETY: as above.
+        kept.into_iter().for_each(|kept| unsafe { kept.give_up() });
     }
 
-    /// Drops every view that was not called since the last time.
+    /// Drops every view that was not called since the last time, and what is kept of functions that others have released.
     ///
     /// # Safety
     /// As [`Views::forget`].
@@ -103,10 +150,17 @@ impl Views {
         }
         // SAFETY: the caller's.
         idle.extend(self.views.extract_if(|_, view| unsafe { !view.take_recent() }).map(|(_, view)| view));
+        let mut orphans = Vec::new();
+        if orphans.try_reserve_exact(self.at_home.len()).is_ok() {
+            // SAFETY: the caller's.
+            orphans.extend(self.at_home.extract_if(|_, kept| unsafe { kept.is_orphan() }).map(|(_, kept)| kept));
+        }
         for view in idle {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
         }
+        // SAFETY: as in `forget`.
+        orphans.into_iter().for_each(|kept| unsafe { kept.give_up() });
     }
 
     /// Drops every view.
@@ -114,10 +168,13 @@ impl Views {
     /// # Safety
     /// As [`Views::forget`].
     pub unsafe fn clear(&mut self) {
+        let at_home = std::mem::take(&mut self.at_home);
         for (_, view) in std::mem::take(&mut self.views) {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
         }
+        // SAFETY: as in `forget`.
+        at_home.into_values().for_each(|kept| unsafe { kept.give_up() });
     }
 
     /// The frozen namespace, borrowed, that `globals` stand for in the view that runs with them; or null.
@@ -131,6 +188,22 @@ impl Views {
     /// The number of views.
     pub fn count(&self) -> usize {
         self.views.len()
+    }
+}
+
+impl AtHome {
+    /// Whether the function is gone, which alone had its namespace.
+    unsafe fn is_orphan(&self) -> bool {
+        // SAFETY: owned.
+        count::count_of(unsafe { header::refcnt(self.namespace) }) == Some(1)
+    }
+
+    unsafe fn give_up(self) {
+        // SAFETY: both are owned.
+        unsafe {
+            ffi::Py_DecRef(self.closure);
+            ffi::Py_DecRef(self.namespace);
+        }
     }
 }
 
@@ -234,11 +307,12 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
             return None;
         }
         let local = &mut *view.cast::<ffi::PyFunctionObject>();
+        let closure = interpreter::existing().map_or(frozen.func_closure, |state| state.views.closure_of(frozen));
         for (slot, value) in [
             (&mut local.func_name, frozen.func_name),
             (&mut local.func_defaults, frozen.func_defaults),
             (&mut local.func_kwdefaults, frozen.func_kwdefaults),
-            (&mut local.func_closure, frozen.func_closure),
+            (&mut local.func_closure, closure),
             (&mut local.func_module, frozen.func_module),
             (&mut local.func_doc, frozen.func_doc),
         ] {
@@ -300,7 +374,7 @@ pub unsafe fn module_globals(captured: Object) -> Result<Option<Object>, Raised>
 unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
     // SAFETY: a GIL is held; borrowed references are used at once.
     unsafe {
-        if detach::is_annotation_code(frozen.func_code)
+        if detach::is_evaluator_code(frozen.func_code)
             && let Some(globals) = module_globals(frozen.func_globals).ok()?
         {
             return Some(globals);
@@ -439,8 +513,11 @@ unsafe fn own_submodule(package: Object, name: Object) -> Result<Object, Raised>
     }
 }
 
-/// Has the collector of this interpreter call `_drop_idle_views`.
-pub(super) unsafe fn watch_collector() -> Option<()> {
+/// Has the collector of this interpreter call `_drop_idle_views`. `None` with an exception.
+///
+/// # Safety
+/// A GIL is held. Python code may run.
+pub unsafe fn watch_collector() -> Option<()> {
     // SAFETY: a GIL is held.
     unsafe {
         let views = &mut interpreter::current()?.views;
