@@ -1472,24 +1472,43 @@ def test_a_local_class_that_its_own_annotations_mention_is_reclaimed(without_col
     assert _stats()["frozen_objects"] < during
 
 
-def test_what_annotations_leave_at_home_goes_with_the_function(elsewhere):
-    function, local = annotated_locally()
-    freeze(function)
-    died = weakref.ref(local)
-    del function, local
-    gc.collect()
-    assert died() is None
+def test_annotations_keep_no_local_class_alive_but_what_else_they_name(elsewhere):
+    def make():
+        class Local:
+            pass
 
-    function, local = annotated_locally()
+        alias = list[int]
+
+        def function(x: Local, y: alias):
+            return 1
+
+        Local.method = function  # a cycle
+        return function, Local, weakref.ref(alias)
+
+    function, local, alias = make()
+    freeze(function)
+    assert function.__annotations__ == {"x": local, "y": list[int]}
+    died = weakref.ref(local)
+    del local
+    for _ in range(3):
+        gc.collect()
+    assert died() is None
+    assert alias() is not None
+    with pytest.raises(NameError):
+        _ = function.__annotations__
+    del function
+    gc.collect()
+    assert alias() is None
+
+    function, _, alias = make()
     other = elsewhere()
     other.run("", function=freeze(function))
-    died = weakref.ref(local)
-    del function, local
+    del function, _
     gc.collect()
-    assert died() is not None
+    assert alias() is not None
     other.run("del function; import gc; gc.collect()")
     gc.collect()
-    assert died() is None
+    assert alias() is None
 
 
 def test_annotations_of_a_method_leave_the_namespace_of_its_class_alone(elsewhere):

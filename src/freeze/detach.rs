@@ -44,8 +44,9 @@ pub struct Detached {
     pub builtins: Object,
     /// What the function had, and has nothing instead of.
     annotations: Object,
-    /// Some of the cells are empty though those of the function are not.
-    pub is_partial: bool,
+    /// For a function some of whose cells are left empty here: a tuple of what they held, for
+    /// [`Views::keep_at_home`](crate::share::view::Views::keep_at_home). Else null.
+    pub at_home: Object,
 }
 
 impl Detached {
@@ -69,7 +70,7 @@ impl Detached {
             let namespace = raise::unless_null(ffi::PyDict_New())?;
             let null = ptr::null_mut();
             let mut detached =
-                Detached { namespace, closure: null, code: null, builtins: null, annotations: null, is_partial: false };
+                Detached { namespace, closure: null, code: null, builtins: null, annotations: null, at_home: null };
             match detached.fill(function, named, inside) {
                 Ok(()) => Ok(detached),
                 Err(stop) => {
@@ -105,8 +106,8 @@ impl Detached {
             }
             let keeps = |content| !is_evaluator || is_settled(content) || inside.contains_key(&content);
             self.copy_cells(function.func_closure, keeps)?;
-            if self.is_partial {
-                self.stand_in_for_class(function.func_code)?;
+            if !self.at_home.is_null() {
+                self.stand_in_for_class(function)?;
             }
             Ok(())
         }
@@ -149,7 +150,7 @@ impl Detached {
     /// # Safety
     /// The caller holds the GIL. Python code may run.
     pub unsafe fn discard(self) {
-        for part in [self.namespace, self.closure, self.code, self.builtins, self.annotations] {
+        for part in [self.namespace, self.closure, self.code, self.builtins, self.annotations, self.at_home] {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(part) };
         }
@@ -218,22 +219,51 @@ impl Detached {
         }
     }
 
-    /// The annotations of a method look names up in the namespace of its class first. Where that is left out they find
-    /// them in the module.
-    unsafe fn stand_in_for_class(&self, code: Object) -> Result<(), Raised> {
+    /// The annotations of a method look names up in the namespace of its class first. Where that is not frozen with them,
+    /// they find what is frozen of it; and nothing of it stays at home, since it leads back to the method.
+    unsafe fn stand_in_for_class(&self, function: &ffi::PyFunctionObject) -> Result<(), Raised> {
         // SAFETY: as `prepare`. The cell, which is new and empty, takes over the dict.
         unsafe {
-            let names = raise::unless_null(ffi::PyCode_GetFreevars(code.cast()))?;
+            let names = raise::unless_null(ffi::PyCode_GetFreevars(function.func_code.cast()))?;
             let outcome = (0..ffi::PyTuple_Size(names)).try_for_each(|i| {
-                let cell = ffi::PyTuple_GetItem(self.closure, i).cast::<ffi::PyCellObject>();
-                let name = ffi::PyTuple_GetItem(names, i);
-                if (*cell).ob_ref.is_null() && ffi::PyUnicode_EqualToUTF8(name, c"__classdict__".as_ptr()) != 0 {
-                    (*cell).ob_ref = raise::unless_null(ffi::PyDict_New())?;
+                let cell = |closure| ffi::PyTuple_GetItem(closure, i).cast::<ffi::PyCellObject>();
+                let (original, stand_in) = ((*cell(function.func_closure)).ob_ref, &mut (*cell(self.closure)).ob_ref);
+                if original.is_null()
+                    || !stand_in.is_null()
+                    || (*original).ob_type != &raw mut ffi::PyDict_Type
+                    || ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(names, i), c"__classdict__".as_ptr()) == 0
+                {
+                    return Ok(());
                 }
-                Ok(())
+                *stand_in = raise::unless_null(ffi::PyDict_New())?;
+                let named = (*function.func_code.cast::<ffi::PyCodeObject>()).co_names;
+                for i in 0..ffi::PyTuple_Size(named) {
+                    let name = ffi::PyTuple_GetItem(named, i);
+                    let value = ffi::PyDict_GetItemWithError(original, name);
+                    if !value.is_null() && is_settled(value) {
+                        raise::unless_negative(ffi::PyDict_SetItem(*stand_in, name, value))?;
+                    }
+                }
+                raise::unless_negative(ffi::PyTuple_SetItem(self.at_home, i, ptr::null_mut()))
             });
             ffi::Py_DecRef(names);
             outcome
+        }
+    }
+
+    /// Keeps what is in cell number `i` of `n`: a class weakly, since it often leads back to the function.
+    unsafe fn leave_at_home(&mut self, content: Object, i: isize, n: isize) -> Result<(), Raised> {
+        // SAFETY: as `prepare`; PyTuple_SetItem takes over the new reference.
+        unsafe {
+            if self.at_home.is_null() {
+                self.at_home = raise::unless_null(ffi::PyTuple_New(n))?;
+            }
+            let held = if header::has_feature(header::type_of(content), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                ffi::PyWeakref_NewRef(content, ptr::null_mut())
+            } else {
+                ffi::PyTuple_Pack(1, content)
+            };
+            raise::unless_negative(ffi::PyTuple_SetItem(self.at_home, i, raise::unless_null(held)?))
         }
     }
 
@@ -249,8 +279,8 @@ impl Detached {
                 let original = ffi::PyTuple_GetItem(closure, i);
                 let mut content = (*original.cast::<ffi::PyCellObject>()).ob_ref;
                 if !content.is_null() && !keeps(content) {
+                    self.leave_at_home(content, i, n)?;
                     content = ptr::null_mut();
-                    self.is_partial = true;
                 }
                 let cell = ffi::PyCell_New(content);
                 raise::unless_negative(ffi::PyTuple_SetItem(self.closure, i, raise::unless_null(cell)?))?;

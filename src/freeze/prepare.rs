@@ -210,7 +210,7 @@ impl Prepared {
     pub unsafe fn missed(&self) -> Result<Vec<Object>, OutOfMemory> {
         let mut missed = Vec::new();
         if self.partial > 0 {
-            for (&function, parts) in self.detached.iter().filter(|(_, parts)| parts.is_partial) {
+            for (&function, parts) in self.detached.iter().filter(|(_, parts)| !parts.at_home.is_null()) {
                 // SAFETY: a function that was entered; contents of its cells are alive.
                 unsafe {
                     missed.try_reserve(ffi::PyTuple_Size(parts.closure).max(0).unsigned_abs())?;
@@ -492,7 +492,7 @@ impl Prepared {
                     if self.named.is_null() { self.named } else { ffi::PyDict_GetItemWithError(self.named, op) };
                 Detached::prepare(&*op.cast(), named, &self.inside)?
             };
-            self.partial += usize::from(parts.is_partial);
+            self.partial += usize::from(!parts.at_home.is_null());
             self.detached.insert(op, parts);
             if self.partial > 0 {
                 // SAFETY: a GIL is held.
@@ -573,11 +573,10 @@ impl Prepared {
                 fields.func_version = class::new_version();
                 header::set_flags(function, flags);
                 parts.exchange(fields);
-                if parts.is_partial
+                if !parts.at_home.is_null()
                     && let Some(state) = interpreter::existing()
                 {
-                    let closure = std::mem::replace(&mut parts.closure, std::ptr::null_mut());
-                    parts.closure = state.views.keep_at_home(fields, closure);
+                    parts.at_home = state.views.keep_at_home(fields, parts.at_home);
                 }
             }
         }

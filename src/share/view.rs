@@ -65,13 +65,13 @@ impl View {
     }
 }
 
-/// What a function that evaluates annotations has left in the interpreter that froze it: its closure, whose cells hold
-/// what was not frozen with it. A cycle through it lasts as long as the interpreter.
+/// What a function that evaluates annotations has left in the interpreter that froze it.
 struct AtHome {
     /// As of a [`View`].
     namespace: Object,
-    /// Owned.
-    closure: Object,
+    /// A tuple, owned: null for a cell that was frozen with the function, else a weak reference to what it held, or a
+    /// tuple of that.
+    contents: Object,
 }
 
 /// The views of one interpreter, by address of the frozen function.
@@ -92,25 +92,25 @@ impl Views {
         Ok(self.at_home.try_reserve(n)?)
     }
 
-    /// Keeps the closure of `function`, which was just frozen, for its views here. There is room. Returns what of the
-    /// reference that is taken over is not kept.
+    /// Keeps what cells of `function`, which was just frozen, have held, for its views here. There is room. Returns what of
+    /// the reference that is taken over is not kept.
     ///
     /// # Safety
-    /// The caller holds the interpreter's GIL.
-    pub unsafe fn keep_at_home(&mut self, function: &ffi::PyFunctionObject, closure: Object) -> Object {
+    /// The caller holds the interpreter's GIL; `contents` is a tuple as [`AtHome`] has it.
+    pub unsafe fn keep_at_home(&mut self, function: &ffi::PyFunctionObject, contents: Object) -> Object {
         if function.func_version < ffi::_Py_FROZEN_VERSION {
-            return closure; // there are no versions any more
+            return contents; // there are no versions any more
         }
         // SAFETY: given up with the entry.
         unsafe { ffi::Py_IncRef(function.func_globals) };
-        let entry = AtHome { namespace: function.func_globals, closure };
+        let entry = AtHome { namespace: function.func_globals, contents };
         self.at_home.insert(function.func_version as usize, entry);
         ptr::null_mut()
     }
 
-    /// The closure that a view of `function` has here, borrowed.
-    unsafe fn closure_of(&self, function: &ffi::PyFunctionObject) -> Object {
-        self.at_home.get(&(function.func_version as usize)).map_or(function.func_closure, |kept| kept.closure)
+    /// What was kept for `function`, borrowed, or null.
+    fn contents_of(&self, function: &ffi::PyFunctionObject) -> Object {
+        self.at_home.get(&(function.func_version as usize)).map_or(ptr::null_mut(), |kept| kept.contents)
     }
 
     unsafe fn find(&mut self, function: Object, namespace: Object) -> Option<Object> {
@@ -201,7 +201,7 @@ impl AtHome {
     unsafe fn give_up(self) {
         // SAFETY: both are owned.
         unsafe {
-            ffi::Py_DecRef(self.closure);
+            ffi::Py_DecRef(self.contents);
             ffi::Py_DecRef(self.namespace);
         }
     }
@@ -307,12 +307,15 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
             return None;
         }
         let local = &mut *view.cast::<ffi::PyFunctionObject>();
-        let closure = interpreter::existing().map_or(frozen.func_closure, |state| state.views.closure_of(frozen));
+        let Ok(closure) = local_closure(frozen) else {
+            ffi::Py_DecRef(view);
+            return None;
+        };
+        ffi::Py_DecRef(std::mem::replace(&mut local.func_closure, closure));
         for (slot, value) in [
             (&mut local.func_name, frozen.func_name),
             (&mut local.func_defaults, frozen.func_defaults),
             (&mut local.func_kwdefaults, frozen.func_kwdefaults),
-            (&mut local.func_closure, closure),
             (&mut local.func_module, frozen.func_module),
             (&mut local.func_doc, frozen.func_doc),
         ] {
@@ -402,6 +405,53 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         }
         header::set_flags(globals, header::flags(globals) | header::FROZEN);
         Some(globals)
+    }
+}
+
+/// The closure that the view runs with, a new reference, or null: that of the frozen function, but for cells whose contents
+/// were left in this interpreter, and are still there.
+unsafe fn local_closure(frozen: &ffi::PyFunctionObject) -> Result<Object, Raised> {
+    // SAFETY: a GIL is held; PyTuple_SetItem takes over the new reference.
+    unsafe {
+        let contents = interpreter::existing().map_or(ptr::null_mut(), |state| state.views.contents_of(frozen));
+        if contents.is_null() {
+            ffi::Py_IncRef(frozen.func_closure);
+            return Ok(frozen.func_closure);
+        }
+        ffi::Py_IncRef(contents);
+        let n = ffi::PyTuple_Size(contents);
+        let closure = ffi::PyTuple_New(n);
+        let filled = raise::unless_null(closure).and_then(|closure| {
+            (0..n).try_for_each(|i| {
+                let cell = local_cell(ffi::PyTuple_GetItem(frozen.func_closure, i), ffi::PyTuple_GetItem(contents, i))?;
+                raise::unless_negative(ffi::PyTuple_SetItem(closure, i, cell))
+            })
+        });
+        ffi::Py_DecRef(contents);
+        if filled.is_err() {
+            ffi::Py_DecRef(closure);
+        }
+        filled.map(|()| closure)
+    }
+}
+
+/// A new reference to a cell with what `held` leads to, or to `cell` if that is nothing.
+unsafe fn local_cell(cell: Object, held: Object) -> Result<Object, Raised> {
+    // SAFETY: as `local_closure`.
+    unsafe {
+        let mut content = ptr::null_mut();
+        if held.is_null() {
+        } else if header::type_of(held) == &raw mut ffi::PyTuple_Type {
+            content = ffi::Py_NewRef(ffi::PyTuple_GetItem(held, 0));
+        } else {
+            raise::unless_negative(ffi::PyWeakref_GetRef(held, &raw mut content))?;
+        }
+        if content.is_null() {
+            return Ok(ffi::Py_NewRef(cell));
+        }
+        let own = ffi::PyCell_New(content);
+        ffi::Py_DecRef(content);
+        raise::unless_null(own)
     }
 }
 
