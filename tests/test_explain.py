@@ -227,6 +227,21 @@ def test_functions_that_would_be_detached_are_told_with_what_they_capture(module
     assert any(found.path == "root[0].__globals__['inner'].__globals__['limits']" for found in report.objects)
 
 
+def test_the_name_of_a_module_is_told_since_it_freezes_with_the_proxy(run_python):
+    printed = run_python("""
+        import math, types
+        from immutable import _stats, explain, freeze
+
+        explain(1)
+        for root in (types.ModuleType("made" + "here"), math.comb):
+            report, before = explain(root), _stats()["frozen_objects"]
+            freeze(root)
+            assert len(report.objects) == _stats()["frozen_objects"] - before
+            print([found.path for found in report.objects][-1])
+    """)
+    assert printed == "root.__name__\nroot.__self__.__name__\n"
+
+
 def test_what_would_stay_mutable_is_told():
     import threading
 

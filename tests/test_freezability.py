@@ -554,6 +554,39 @@ def test_the_module_itself_stays_a_proxy(module):
     m.later = 1
 
 
+def test_a_module_that_says_yes_is_frozen_itself(module):
+    m = module(MODULE.format(policy=FREEZABLE_YES).replace("@unfreezable", "@freezable"))
+    assert get_freezable(m) == FREEZABLE_YES
+    freeze([m])
+    assert is_frozen(m.data)
+    assert is_frozen(m.function)
+    assert is_frozen(m.Default)
+    with pytest.raises(MutationError):
+        m.later = 1
+    assert m.Default().method() == 1
+    unwilling = module(MODULE.format(policy=FREEZABLE_YES))
+    assert refusal([unwilling]).path == "root[0].Unwilling"
+    assert not is_frozen(unwilling.data)
+
+
+def test_a_function_that_names_a_module_that_says_yes_freezes_it(module, elsewhere):
+    named = module("""
+        from immutable import FREEZABLE_YES
+        __freezable__ = FREEZABLE_YES
+        table = {"a": [1]}
+    """)
+    m = module(f"""
+        import {named.__name__} as named
+
+        def look():
+            return named.table
+    """)
+    freeze(m.look)
+    assert is_frozen(named.table)
+    assert m.look() is named.table
+    elsewhere().run("assert id(look()) == address", look=m.look, address=id(named.table))
+
+
 def test_a_module_that_says_nothing_of_worth_refuses(module):
     m = module(MODULE.format(policy="'no'"))
     assert "__freezable__" in refusal(m.Default()).reason
@@ -768,6 +801,102 @@ def test_a_frozen_class_can_use_its_own_name(module):
     assert type(m.Node.make().other) is m.Node
     local = m.outer()
     assert type(local().again()) is local
+
+
+def test_a_frozen_class_or_function_can_use_its_own_name_inside_of_everything(module):
+    m = module("""
+        import functools
+        from immutable import frozen
+
+        def logged(function):
+            @functools.wraps(function)
+            def wrapper(*arguments):
+                return function(*arguments)
+            return wrapper
+
+        @frozen
+        @functools.lru_cache
+        def fibonacci(n):
+            return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+        @frozen
+        @logged
+        def factorial(n):
+            return 1 if n < 2 else n * factorial(n - 1)
+
+        def outer():
+            @frozen
+            @logged
+            def down(n):
+                return 0 if n == 0 else down(n - 1)
+
+            @frozen
+            class Local(Parts):
+                makers = [lambda: Local]
+
+                @functools.cached_property
+                def cached(self):
+                    return Local
+
+            return down, Local
+
+        class Parts:
+            pass
+
+        @frozen
+        class Global(Parts):
+            makers = [lambda: Global]
+
+            @functools.cached_property
+            def cached(self):
+                return Global
+
+            @functools.singledispatchmethod
+            def dispatched(self, argument):
+                return Global
+
+            @dispatched.register
+            def _(self, argument: int):
+                return [Global]
+
+        @frozen
+        class Alone:
+            makers = [lambda: Alone]
+    """)
+    assert m.fibonacci(10) == 55
+    assert m.factorial(5) == 120
+    down, local = m.outer()
+    assert down(3) == 0
+    for cls in local, m.Global:
+        assert cls().cached is cls.makers[0]() is cls
+    assert m.Global().dispatched("") is m.Global
+    assert m.Global().dispatched(1) == [m.Global]
+    assert m.Alone.makers[0]() is m.Alone
+
+
+def test_a_frozen_wrapper_leaves_the_module_of_its_decorator_alone(module):
+    library = module("""
+        import functools
+
+        def logged(function):
+            @functools.wraps(function)
+            def wrapper(*arguments):
+                return function(*arguments), ready
+            return wrapper
+
+        ready = "library"
+    """)
+    m = module(f"""
+        from {library.__name__} import logged
+        from immutable import frozen
+
+        @frozen
+        @logged
+        def ready():
+            return ready
+    """)
+    assert m.ready() == (m.ready, "library")
+    assert library.ready == "library"
 
 
 def test_a_frozen_that_refuses_leaves_the_module_as_it_was(module):

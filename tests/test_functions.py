@@ -13,10 +13,20 @@ import traceback
 import types
 import typing
 import weakref
+from concurrent import interpreters
 
 import pytest
 
-from immutable import MutationError, NotFreezableError, _stats, freeze, is_frozen
+from immutable import (
+    MutationError,
+    NotFreezableError,
+    SharedField,
+    _stats,
+    channel,
+    freeze,
+    is_frozen,
+    unfreezable,
+)
 
 # ---- Globals ---------------------------------------------------------------
 
@@ -166,6 +176,33 @@ def test_the_globals_of_a_frozen_function_are_its_frozen_namespace(module):
         namespace["more"] = []
 
 
+def test_the_namespace_that_a_frozen_function_runs_with_is_its_interpreters(module, elsewhere):
+    m = module("""
+        def namespace():
+            return globals()
+    """)
+    freeze(m.namespace)
+    namespace = m.namespace()
+    assert not is_frozen(namespace)
+    assert not is_frozen((namespace,))
+    for refusing in namespace, [namespace]:
+        with pytest.raises(NotFreezableError):
+            freeze(refusing)
+    with pytest.raises(TypeError):
+        SharedField(namespace)
+    with pytest.raises(TypeError):
+        channel()[0].send(namespace)
+    other = elsewhere()
+    other.run("assert namespace.__globals__ is not namespace()", namespace=m.namespace)
+    try:
+        received = other.interpreter.call(m.namespace)
+    except interpreters.NotShareableError:
+        pass
+    else:
+        assert received["__builtins__"] is not namespace["__builtins__"]
+        assert received["__builtins__"]["len"] is len, "a copy, made as of any mutable dict"
+
+
 def test_storing_a_global_raises_and_changes_nothing(module):
     m = module("""
         count = 0
@@ -185,8 +222,9 @@ def test_storing_a_global_raises_and_changes_nothing(module):
     for function in m.bump, m.forget, m.introduce:
         freeze(function)
         for _ in range(100):
-            with pytest.raises(MutationError):
+            with pytest.raises(MutationError) as raised:
                 function()
+            assert raised.value.obj is function.__globals__
     assert m.count == 0
     assert not hasattr(m, "fresh")
 
@@ -1235,6 +1273,110 @@ def test_the_builtins_of_a_frozen_function_are_those_of_the_calling_interpreter(
     elsewhere().run("import builtins; assert function.__builtins__ is vars(builtins)", function=m.function)
 
 
+def run_with_builtins(source, **own):
+    namespace = {"__builtins__": own}
+    exec(textwrap.dedent(source), namespace)
+    return types.SimpleNamespace(**namespace)
+
+
+def test_builtins_of_its_own_stay_those_of_a_function(elsewhere):
+    opened = []
+    m = run_with_builtins(
+        """
+        def measure():
+            return len(())
+
+        def open_it():
+            return open, opened
+
+        def import_it():
+            import sys
+
+        def define_it():
+            class C:
+                pass
+        """,
+        len=lambda sized: "mine",
+        unused=[],
+        opened=opened,
+    )
+    with pytest.raises(NotFreezableError) as raised:
+        freeze(run_with_builtins("def use():\n    return lines", lines=iter([])).use)
+    assert raised.value.path == "root.__builtins__['lines']"
+    freeze(m.measure, m.open_it, m.import_it, m.define_it)
+    assert m.measure() == "mine"
+    assert is_frozen(opened)
+    assert is_frozen(m.measure.__builtins__)
+    assert set(m.measure.__builtins__) == {"len"}
+    for function, error, what in (
+        (m.open_it, NameError, "open"),
+        (m.import_it, ImportError, "__import__"),
+        (m.define_it, NameError, "__build_class__"),
+    ):
+        with pytest.raises(error, match=what):
+            function()
+    elsewhere().run("assert measure() == 'mine'", measure=m.measure)
+
+
+def test_a_builtin_among_builtins_of_its_own_is_that_of_the_calling_interpreter(elsewhere):
+    m = run_with_builtins(
+        """
+        def function():
+            import math
+            def inner():
+                return len("abc")
+            return math, inner
+        """,
+        len=len,
+        __import__=__import__,
+    )
+    freeze(m.function)
+    elsewhere().run(
+        """
+        import math
+        found, inner = function()
+        assert found is math and inner() == 3
+        builtins = inner.__globals__["__builtins__"]
+        assert set(builtins) == {"len", "__import__"}
+        try:
+            builtins["open"] = open
+        except TypeError:
+            pass
+        else:
+            raise AssertionError
+        """,
+        function=m.function,
+    )
+
+
+def test_builtins_that_are_no_dict_refuse():
+    class Odd(dict):
+        pass
+
+    function = types.FunctionType((lambda: len).__code__, {"__builtins__": Odd(len=len)})
+    with pytest.raises(NotFreezableError, match="__builtins__"):
+        freeze(function)
+
+
+def test_source_is_evaluated_in_the_namespace_of_a_frozen_function(module):
+    m = module("""
+        limits = [1, 2]
+
+        def get(other: "list[limits]"):
+            return limits
+    """)
+    freeze(m.get)
+    namespace = m.get.__globals__
+    for source in "len(limits)", compile("len(limits)", "<source>", "eval"):
+        assert eval(source, namespace) == 2
+    names = {}
+    exec("length = len(limits)", namespace, names)
+    assert names == {"length": 2}
+    with pytest.raises(MutationError):
+        exec("length = len(limits)", namespace)
+    assert "__builtins__" not in namespace
+
+
 def test_annotations_of_inner_functions_do_not_extend_the_reach(module):
     m = module("""
         class Mentioned:
@@ -1251,6 +1393,171 @@ def test_annotations_of_inner_functions_do_not_extend_the_reach(module):
     assert not is_frozen(m.Mentioned)
     inner, _ = m.outer()
     assert inner(3) == 3
+
+
+def annotated_locally():
+    @unfreezable
+    class Local:
+        pass
+
+    def function(x: Local, y: int) -> list[Local]:
+        pass
+
+    return function, Local
+
+
+def test_annotations_with_local_classes_do_not_extend_the_reach(elsewhere):
+    function, local = annotated_locally()
+    freeze(function)
+    assert not is_frozen(local)
+    for _ in range(2):
+        assert function.__annotations__ == {"x": local, "y": int, "return": list[local]}
+        assert inspect.signature(function).parameters["x"].annotation is local
+        gc.collect()  # a view that is not used goes
+        gc.collect()
+    elsewhere().run(
+        """
+        from annotationlib import Format, ForwardRef, get_annotations
+        try:
+            function.__annotations__
+        except NameError as error:
+            assert "'Local'" in str(error)
+        else:
+            raise AssertionError
+        assert isinstance(get_annotations(function, format=Format.FORWARDREF)["x"], ForwardRef)
+        assert get_annotations(function, format=Format.STRING) == {"x": "Local", "y": "int", "return": "list[Local]"}
+        """,
+        function=function,
+    )
+
+
+def make_annotated_pair():
+    class Local:
+        pass
+
+    def function(x: Local):
+        pass
+
+    return function, Local
+
+
+@pytest.mark.parametrize("first", ["function", "class", "before"])
+def test_annotations_refer_to_local_classes_that_are_frozen_too(elsewhere, first):
+    function, local = make_annotated_pair()
+    freeze(*{"function": (function, local), "class": (local, function), "before": (local,)}[first])
+    freeze(function)
+    elsewhere().run("assert function.__annotations__ == {'x': local}", function=function, local=local)
+
+
+def make_annotated_class():
+    class Node:
+        parent: Node
+
+        def child(self) -> Node:
+            pass
+
+    return Node
+
+
+def test_a_local_class_that_its_own_annotations_mention_is_reclaimed(without_collector):
+    node = freeze(make_annotated_class())
+    assert node.__annotations__ == {"parent": node}
+    assert node.child.__annotations__ == {"return": node}
+    died = weakref.ref(node)
+    during = _stats()["frozen_objects"]
+    del node
+    gc.collect()
+    gc.collect()  # the views that have told its annotations
+    assert died() is None
+    assert _stats()["frozen_objects"] < during
+
+
+def test_annotations_keep_no_local_class_alive_but_what_else_they_name(elsewhere):
+    def make():
+        class Local:
+            pass
+
+        alias = list[int]
+
+        def function(x: Local, y: alias):
+            return 1
+
+        Local.method = function  # a cycle
+        return function, Local, weakref.ref(alias)
+
+    function, local, alias = make()
+    freeze(function)
+    assert function.__annotations__ == {"x": local, "y": list[int]}
+    died = weakref.ref(local)
+    del local
+    for _ in range(3):
+        gc.collect()
+    assert died() is None
+    assert alias() is not None
+    with pytest.raises(NameError):
+        _ = function.__annotations__
+    del function
+    gc.collect()
+    assert alias() is None
+
+    function, _, alias = make()
+    other = elsewhere()
+    other.run("", function=freeze(function))
+    del function, _
+    gc.collect()
+    assert alias() is not None
+    other.run("del function; import gc; gc.collect()")
+    gc.collect()
+    assert alias() is None
+
+
+def test_annotations_of_a_method_leave_the_namespace_of_its_class_alone(elsewhere):
+    class Owner:
+        Alias = int
+
+        def method(self, x: int, y: float):
+            pass
+
+        def by_alias(self, x: Alias):
+            pass
+
+    freeze(Owner.method, Owner.by_alias)
+    assert not is_frozen(Owner)
+    Owner.later = 1
+    assert Owner.by_alias.__annotations__ == {"x": int}
+    elsewhere().run("assert method.__annotations__ == {'x': int, 'y': float}", method=Owner.method)
+
+
+def test_bounds_and_defaults_of_type_parameters_do_not_extend_the_reach(module):
+    m = module("""
+        class Order:
+            pass
+
+        def function[T: Order, U: (Order, int), V = Order, *W = (Order,), **P = [Order]](x: T) -> T:
+            return x
+
+        class Generic[T: Order, V = Order]:
+            x: T
+
+        type Alias = list[Order]
+
+        def early[T: Later]():
+            pass
+    """)
+    freeze(m.function, m.Generic, m.Alias, m.early)
+    assert not is_frozen(m.Order)
+    t, u, v, w, p = m.function.__type_params__
+    assert t.__bound__ is v.__default__ is m.Order
+    assert (u.__constraints__, w.__default__, p.__default__) == ((m.Order, int), (m.Order,), [m.Order])
+    assert m.function.__annotations__ == {"x": t, "return": t}
+    assert m.Generic.__type_params__[0].__bound__ is m.Order
+    assert m.Generic.__annotations__ == {"x": m.Generic.__type_params__[0]}
+    assert m.Alias.__value__ == list[m.Order]
+    (later,) = m.early.__type_params__
+    with pytest.raises(NameError):
+        _ = later.__bound__
+    m.Later = int
+    assert later.__bound__ is int
 
 
 def test_type_parameters_freeze_with_the_function(module):

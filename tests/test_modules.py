@@ -375,6 +375,37 @@ def test_the_namespace_of_another_interpreter_cannot_be_reached(package, elsewhe
     assert m.place == "home"
 
 
+def test_a_proxy_among_the_own_modules_leads_nowhere(package, elsewhere):
+    one = package("one_made_by_test", one_made_by_test="x = 1\n")
+    other = package("other_made_by_test", other_made_by_test="x = 2\n")
+    elsewhere().run(
+        """
+        import sys
+        assert (one.x, other.x) == (1, 2)
+
+        def leads_nowhere(read):
+            try:
+                read()
+            except ImportError as error:
+                return "no own one" in str(error)
+
+        def both():
+            for proxy in one, other:
+                for reach in lambda: proxy.x, lambda: setattr(proxy, "x", 3), lambda: vars(proxy):
+                    yield leads_nowhere(reach)
+
+        sys.mut_modules["one_made_by_test"] = one
+        assert leads_nowhere(lambda: one.x) and other.x == 2
+        sys.mut_modules["one_made_by_test"], sys.mut_modules["other_made_by_test"] = other, one
+        assert all(both())
+        del sys.mut_modules["one_made_by_test"], sys.mut_modules["other_made_by_test"]
+        assert (one.x, other.x) == (1, 2)
+        """,
+        one=freeze(one),
+        other=freeze(other),
+    )
+
+
 def test_import_reload_and_star_import_of_a_proxy_reach_the_own_module(package, elsewhere):
     m = package("reach_made_by_test", reach_made_by_test="x = 1\n")
     elsewhere().run(

@@ -1,6 +1,7 @@
 """`__pre_freeze__`: called once per object and freeze, before anything is marked."""
 
 import threading
+import time
 
 import pytest
 
@@ -135,6 +136,32 @@ def test_objects_that_a_hook_adds_get_their_hooks_called():
         depth, value = depth + 1, value.next
     assert depth == 6
     assert value.calls == 1
+
+
+def test_a_chain_that_hooks_make_takes_time_in_proportion():
+    class Growing:
+        def __init__(self, depth, top):
+            self.depth = depth
+            self.top = top
+
+        def __pre_freeze__(self):
+            if self.depth:
+                self.next = Growing(self.depth - 1, self.top)
+
+    def seconds(depth):
+        top = []
+        top.append(Growing(depth, top))
+        began = time.perf_counter()
+        freeze(top)
+        elapsed, grown, value = time.perf_counter() - began, 0, top[0]
+        while hasattr(value, "next"):
+            assert is_frozen(value)
+            grown, value = grown + 1, value.next
+        assert grown == depth
+        return elapsed
+
+    shorter = min(seconds(2_000) for _ in range(3))
+    assert min(seconds(16_000) for _ in range(2)) < 24 * shorter  # 8, if in proportion; 64, if not
 
 
 def test_cycles_of_objects_with_hooks():

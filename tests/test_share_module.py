@@ -11,7 +11,19 @@ from concurrent import interpreters
 
 import pytest
 
-from immutable import ImmutableModule, MutationError, NotFreezableError, freeze, is_frozen, share_module
+from immutable import (
+    FREEZABLE_EXPLICIT,
+    FREEZABLE_NO,
+    ImmutableModule,
+    MutationError,
+    NotFreezableError,
+    freeze,
+    is_frozen,
+    require_mutable,
+    set_freezable,
+    share_module,
+    unset_freezable,
+)
 
 NAMES = iter(f"shared_made_by_test_{n}" for n in range(100_000))
 """What is shared stays shared: each test shares under a name of its own."""
@@ -276,6 +288,7 @@ def test_a_module_that_was_a_proxy_before_can_be_shared(write, elsewhere):
 
 def test_what_cannot_be_frozen_is_named_and_nothing_changes(write, elsewhere):
     m = write("""
+        lazy import wave
         items = [1]
         settings = {"inputs": [(line for line in ())]}
 
@@ -296,6 +309,46 @@ def test_what_cannot_be_frozen_is_named_and_nothing_changes(write, elsewhere):
     elsewhere().run(f"import {m.__name__} as m; assert id(m) != address; m.x = 1", address=id(m))
     m.settings = None
     share_module(m)
+
+
+def test_a_module_that_must_not_be_frozen_is_not_shared(write):
+    m = write("x = [1]")
+    with require_mutable(m), pytest.raises(NotFreezableError) as raised:
+        share_module(m)
+    assert raised.value.obj is m
+    set_freezable(m, FREEZABLE_NO)
+    with pytest.raises(NotFreezableError, match="FREEZABLE_NO"):
+        share_module(m)
+    unset_freezable(m)
+    m.__freezable__ = FREEZABLE_NO
+    for _ in range(2):
+        with pytest.raises(NotFreezableError, match="FREEZABLE_NO"):
+            share_module(m)
+        freeze([m])  # a proxy from now on
+    assert not is_frozen(m.x)
+    m.__freezable__ = FREEZABLE_EXPLICIT
+    share_module(m)
+    assert is_frozen(m.x)
+
+
+def test_strings_are_evaluated_in_a_shared_module(write, elsewhere):
+    m = write("""
+        class A:
+            items: "list[A]"
+
+        def f(x: "list[A]") -> "A":
+            pass
+    """)
+    share_module(m)
+    check = """if True:
+        import inspect, typing
+        assert typing.get_type_hints(m.f) == {"x": list[m.A], "return": m.A}
+        assert typing.get_type_hints(m.A) == {"items": list[m.A]}
+        assert inspect.signature(m.f, eval_str=True).return_annotation is m.A
+        assert eval("A", vars(m)) is m.A and eval("len([A])", vars(m)) == 1
+    """
+    exec(check)
+    elsewhere().run(f"import {m.__name__} as m\n" + textwrap.dedent(check))
 
 
 def test_state_that_must_stay_mutable_has_its_places(write, elsewhere):

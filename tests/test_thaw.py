@@ -273,6 +273,40 @@ def test_what_the_runtime_made_for_several_interpreters_stays_shared():
     assert [x is y for x, y in zip(copied, (sender, receiver, local, field), strict=True)] == [True] * 4
 
 
+class Serving:
+    """An object that uses what may change in frozen objects."""
+
+    def __init__(self):
+        self.cache = InterpreterLocal(None)
+        self.hits = SharedField(0)
+        self.ends = channel()
+
+
+class Picklable(Serving):
+    def __getstate__(self):
+        return {"answer": 42}
+
+    def __setstate__(self, state):
+        self.__init__()
+        self.answer = state["answer"]
+
+
+def test_copies_share_what_the_runtime_made_for_several_interpreters():
+    original = freeze(Serving())
+    for copied in copy.copy(original), copy.deepcopy(original), thaw(original):
+        assert copied.cache is original.cache
+        assert copied.hits is original.hits
+        assert all(one is other for one, other in zip(copied.ends, original.ends, strict=True))
+    assert copy.copy(original.hits) is copy.deepcopy(original.hits) is original.hits
+
+
+def test_pickles_leave_out_what_the_runtime_made_for_several_interpreters():
+    for part in (InterpreterLocal(None), SharedField(1), *channel()):
+        with pytest.raises(TypeError, match=r"cannot pickle 'immutable.* __getstate__"):
+            pickle.dumps(part)
+    assert pickle.loads(pickle.dumps(freeze(Picklable()))).answer == 42
+
+
 def test_mutable_objects_are_copied_too():
     frozen = freeze([1])
     mutable = [frozen, [2]]

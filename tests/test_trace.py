@@ -112,6 +112,13 @@ TRACED = """
     print(message(value[0].update, {1: 2}))
     print(message(value[1].append, 2))
     print(message(setattr, Decorated, "x", 1))
+
+    @freeze                                              # line 24
+    def count():
+        global counted
+        counted = 1
+
+    print(message(count))
 """
 
 
@@ -120,9 +127,10 @@ def test_under_trace_the_message_says_where_the_object_was_frozen(run_python, mo
     options = {"option": ("-X", "immutable_trace"), "option with value": ("-X", "immutable_trace=1")}.get(how, ())
     if how == "variable":
         monkeypatch.setenv("PYTHONIMMUTABLE_TRACE", "1")
-    first, second, third, fourth = run_python(TRACED, options=options).splitlines()
+    first, second, third, fourth, fifth = run_python(TRACED, options=options).splitlines()
     assert first == second == third == "<string>:12"
     assert fourth in ("<string>:15", "<string>:16")
+    assert fifth in ("<string>:24", "<string>:25")
 
 
 def test_without_trace_the_message_does_not_say_where(run_python):

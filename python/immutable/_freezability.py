@@ -3,6 +3,7 @@
 __lazy_modules__ = ["warnings", "weakref"]  # for who registers what is not theirs
 
 import enum
+import gc
 import sys
 import types
 import warnings
@@ -223,48 +224,53 @@ def frozen(target=None, /, *, captures=()):
     if not all(isinstance(name, str) for name in names):
         raise TypeError("captures must be a tuple of names")
 
+    caller = sys._getframe(1).f_globals
+
     def decorate(target):
-        if not isinstance(target, (type, types.FunctionType)):
+        if not isinstance(getattr(target, "__qualname__", None), str) or not hasattr(target, "__module__"):
             if names:
                 raise TypeError(f"captures= is for a class or a function, not for a {type(target).__name__!r} object")
             return freeze(target)
-        functions = [part for part in _functions(target) if part.__module__ == target.__module__]
-        for function in functions:
+        functions = [part for part in _functions(target) if part.__globals__.get("__name__") == target.__module__]
+        for function in functions if names else ():
             for name in names:
                 if name not in function.__globals__:
                     raise NameError(f"captures names {name!r}, and {function.__module__} has no such global", name=name)
-        with _bound(target, functions):
+        with _bound(target, functions, caller):
             return _freeze_capturing(target, dict.fromkeys(functions, names) if names else None)
 
     return decorate if target is None else decorate(target)
 
 
 def _functions(target):
-    """The functions that a decorated target consists of: itself, or those in the body of the class."""
-    if isinstance(target, types.FunctionType):
-        yield target
-        return
-    for value in vars(target).values():
-        match value:
-            case types.FunctionType():
-                yield value
-            case staticmethod() | classmethod():
-                if isinstance(value.__func__, types.FunctionType):
-                    yield value.__func__
-            case property():
-                yield from (
-                    part for part in (value.fget, value.fset, value.fdel) if isinstance(part, types.FunctionType)
-                )
-            case type() if value.__qualname__ == f"{target.__qualname__}.{value.__name__}":
-                yield from _functions(value)
+    """The functions that a decorated target consists of: itself, and those in the body of the class.
+
+    They may stand in something else there, such as a cached property, a wrapper or a list.
+    """
+    pending, seen = [target], {id(None)}
+    while pending:
+        part = pending.pop()
+        if id(part) in seen or is_frozen(part):
+            continue
+        seen.add(id(part))
+        if type(part) is types.FunctionType:
+            yield part
+            pending += (cell.cell_contents for cell in part.__closure__ or () if not _is_empty(cell))
+            pending += (part.__defaults__, part.__kwdefaults__, vars(part))
+        elif issubclass(type(part), type):
+            if part is target or part.__qualname__.startswith(f"{target.__qualname__}."):
+                pending += vars(part).values()
+        elif not issubclass(type(part), types.ModuleType):
+            pending += gc.get_referents(part)
 
 
 class _bound:
     """While it is decorated, a class or function has its name already, as it will have when the statement is done."""
 
-    def __init__(self, target, functions):
+    def __init__(self, target, functions, caller):
         self.target = target
         self.functions = functions
+        self.caller = caller
         self.namespace = None
         self.cells = []
 
@@ -275,10 +281,17 @@ class _bound:
                 if free == name and _is_empty(cell):
                     cell.cell_contents = target
                     self.cells.append(cell)
-        if target.__qualname__ == name and self.functions:
-            self.namespace = self.functions[0].__globals__
-            self.before = self.namespace.get(name, self)
-            self.namespace[name] = target
+        if target.__qualname__ == name:
+            self.namespace = self._defining()
+            if self.namespace is not None:
+                self.before = self.namespace.get(name, self)
+                self.namespace[name] = target
+
+    def _defining(self):
+        """The globals that the decorated statement is in, or None if they are not known."""
+        if self.caller.get("__name__") == self.target.__module__:
+            return self.caller
+        return self.functions[0].__globals__ if self.functions else None
 
     def __exit__(self, *exception):
         if self.namespace is not None:

@@ -93,10 +93,8 @@ def share_module(module, /):
 
 def _make_sharable(namespace):
     """Takes out of a module's namespace what belongs to its interpreter. Returns what was there."""
-    for name, value in list(namespace.items()):
-        if isinstance(value, types.LazyImportType):
-            namespace[name] = value.resolve()
-    found = {}
+    items = list(namespace.items())  # what an import runs may add some
+    found = {name: value.resolve() for name, value in items if isinstance(value, types.LazyImportType)}
     spec = namespace.get("__spec__")
     if isinstance(spec, importlib.machinery.ModuleSpec):
         found["__spec__"] = freeze(_SharedSpec(spec))

@@ -5,20 +5,33 @@
 //! found make a private namespace; cells are copied the same way. Both are made
 //! aside: the function itself changes at commit, or not at all.
 //!
-//! Annotations do not extend the reach. An annotation function captures
-//! nothing but the name of its module, and the annotations of code nested in a
-//! function are left out of the search for names. Nor does what a module of the
-//! standard library writes while the program runs: see `share::library`.
+//! Builtins are those of whoever calls. A function that was given others
+//! (`exec` with `__builtins__` in the namespace) keeps what it can reach of them,
+//! and finds nothing else there.
+//!
+//! Annotations do not extend the reach, nor do the bounds and defaults of type
+//! parameters. A function that evaluates such captures nothing but the name of
+//! its module, and of its cells the contents that are frozen anyway: the others
+//! stay with the interpreter that has frozen it ([`Views::keep_at_home`]). The
+//! annotations of code nested in a function are left out of the search for names. Nor does what a module of the
+//! standard library writes while the program runs extend the reach: see `share::library`.
+//!
+//! [`Views::keep_at_home`]: crate::share::view::Views::keep_at_home
 
 use std::mem::swap;
 use std::ptr;
 
 use super::graph::Stop;
 use super::work::WordStack;
+use crate::object::address::AddressMap;
 use crate::object::ffi;
-use crate::object::header::Object;
+use crate::object::header::{self, Object, VISITED};
 use crate::object::raise::{self, Raised};
+use crate::policy::Refusal;
 use crate::share::{interpreter, library};
+
+const ODD_BUILTINS: &str = "it runs with builtins of its own that are no plain dict: \
+    make it with a dict for __builtins__, or with none";
 
 /// What a function gets, and gives, at commit. All are owned, and may be null but for the namespace.
 pub struct Detached {
@@ -28,13 +41,18 @@ pub struct Detached {
     pub closure: Object,
     /// Takes the place of `func_code`: the frozen code object that it is a copy of, or itself.
     pub code: Object,
+    /// Takes the place of `func_builtins`: a dict, or null for those of whoever calls.
+    pub builtins: Object,
     /// What the function had, and has nothing instead of.
-    builtins: Object,
     annotations: Object,
+    /// For a function some of whose cells are left empty here: a tuple of what they held, for
+    /// [`Views::keep_at_home`](crate::share::view::Views::keep_at_home). Else null.
+    pub at_home: Object,
 }
 
 impl Detached {
-    /// Makes the parts for `function`. `named`, a tuple of strings or null, names more globals to capture.
+    /// Makes the parts for `function`. `named`, a tuple of strings or null, names more globals to capture; what is `inside`
+    /// will be frozen whatever the cells of annotations hold.
     ///
     /// Runs no Python code: names are exact strings, tables are exact dicts.
     ///
@@ -43,13 +61,18 @@ impl Detached {
     ///
     /// # Safety
     /// The caller holds the GIL of the function's interpreter.
-    pub unsafe fn prepare(function: &ffi::PyFunctionObject, named: Object) -> Result<Self, Stop> {
+    pub unsafe fn prepare(
+        function: &ffi::PyFunctionObject,
+        named: Object,
+        inside: &AddressMap<Object, ()>,
+    ) -> Result<Self, Stop> {
         // SAFETY: a function's parts have the types that funcobject.c checks.
         unsafe {
             let namespace = raise::unless_null(ffi::PyDict_New())?;
             let null = ptr::null_mut();
-            let mut detached = Detached { namespace, closure: null, code: null, builtins: null, annotations: null };
-            match detached.fill(function, named) {
+            let mut detached =
+                Detached { namespace, closure: null, code: null, builtins: null, annotations: null, at_home: null };
+            match detached.fill(function, named, inside) {
                 Ok(()) => Ok(detached),
                 Err(stop) => {
                     detached.discard();
@@ -59,26 +82,58 @@ impl Detached {
         }
     }
 
-    unsafe fn fill(&mut self, function: &ffi::PyFunctionObject, named: Object) -> Result<(), Stop> {
+    unsafe fn fill(
+        &mut self,
+        function: &ffi::PyFunctionObject,
+        named: Object,
+        inside: &AddressMap<Object, ()>,
+    ) -> Result<(), Stop> {
         // SAFETY: as `prepare`.
         unsafe {
             self.code = interpreter::current().ok_or(Raised)?.codes.original(function.func_code);
             ffi::Py_IncRef(self.code);
             self.capture_module(function.func_globals)?;
-            if !is_annotation_code(function.func_code) {
+            let is_evaluator = is_evaluator_code(function.func_code);
+            if !is_evaluator {
+                if function.func_builtins != ffi::imm_builtins_dict() {
+                    self.begin_builtins(function.func_builtins)?;
+                }
                 let libraries = &mut interpreter::current().ok_or(Raised)?.libraries;
                 let library = libraries.of(function.func_globals)?;
                 let runs_in = library.map(|library| library.runs_in(function.func_code)).transpose()?;
                 if runs_in != Some(true) {
-                    self.capture_names(function.func_code, function.func_globals, runs_in.is_some())?;
+                    self.capture_names(function, runs_in.is_some())?;
                 }
             }
             if !named.is_null() {
                 for i in 0..ffi::PyTuple_Size(named) {
-                    self.capture(ffi::PyTuple_GetItem(named, i), function.func_globals)?;
+                    self.capture(ffi::PyTuple_GetItem(named, i), function)?;
                 }
             }
-            Ok(self.copy_cells(function.func_closure)?)
+            let keeps = |content| !is_evaluator || is_settled(content) || inside.contains_key(&content);
+            self.copy_cells(function.func_closure, keeps)?;
+            if !self.at_home.is_null() {
+                self.stand_in_for_class(function)?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Calls `visit` with what is in cells of `function` that were left empty here, and is going to be frozen after all.
+    ///
+    /// # Safety
+    /// As [`Detached::prepare`], for the function that these parts are for, which are partial; the search has found
+    /// everything.
+    pub unsafe fn for_each_missed(&self, function: &ffi::PyFunctionObject, mut visit: impl FnMut(Object)) {
+        // SAFETY: as `prepare`.
+        unsafe {
+            for i in 0..ffi::PyTuple_Size(self.closure) {
+                let content = |closure| (*ffi::PyTuple_GetItem(closure, i).cast::<ffi::PyCellObject>()).ob_ref;
+                let original = content(function.func_closure);
+                if content(self.closure) != original && is_settled(original) {
+                    visit(original);
+                }
+            }
         }
     }
 
@@ -101,7 +156,7 @@ impl Detached {
     /// # Safety
     /// The caller holds the GIL. Python code may run.
     pub unsafe fn discard(self) {
-        for part in [self.namespace, self.closure, self.code, self.builtins, self.annotations] {
+        for part in [self.namespace, self.closure, self.code, self.builtins, self.annotations, self.at_home] {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(part) };
         }
@@ -111,41 +166,109 @@ impl Detached {
     unsafe fn capture_module(&self, globals: Object) -> Result<(), Raised> {
         // SAFETY: as `prepare`.
         unsafe {
-            self.capture(ffi::imm_name_name, globals)?;
-            self.capture(ffi::imm_name_package, globals)
+            copy_item(globals, ffi::imm_name_name, self.namespace)?;
+            copy_item(globals, ffi::imm_name_package, self.namespace)?;
+            Ok(())
         }
     }
 
-    unsafe fn capture(&self, name: Object, globals: Object) -> Result<(), Raised> {
-        // SAFETY: as `prepare`; the borrowed reference is used at once.
+    /// Has the function keep what it reaches of builtins of its own.
+    unsafe fn begin_builtins(&mut self, own: Object) -> Result<(), Stop> {
+        // SAFETY: as `prepare`.
         unsafe {
-            let value = ffi::PyDict_GetItemWithError(globals, name);
-            if value.is_null() {
-                return if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Raised) };
+            if (*own).ob_type != &raw mut ffi::PyDict_Type {
+                return Err(Stop::Refused(Refusal::Stateful(ODD_BUILTINS)));
             }
-            raise::unless_negative(ffi::PyDict_SetItem(self.namespace, name, value))
+            self.builtins = raise::unless_null(ffi::PyDict_New())?;
+            Ok(())
         }
     }
 
-    unsafe fn capture_names(&self, code: Object, globals: Object, is_library: bool) -> Result<(), Raised> {
+    unsafe fn capture(&self, name: Object, function: &ffi::PyFunctionObject) -> Result<(), Raised> {
+        // SAFETY: as `prepare`.
+        unsafe {
+            if copy_item(function.func_globals, name, self.namespace)? {
+                return Ok(());
+            }
+            self.capture_builtin(name, function)
+        }
+    }
+
+    unsafe fn capture_builtin(&self, name: Object, function: &ffi::PyFunctionObject) -> Result<(), Raised> {
+        if self.builtins.is_null() {
+            return Ok(());
+        }
+        // SAFETY: as `prepare`; `begin_builtins` has seen that they are a dict.
+        unsafe { copy_item(function.func_builtins, name, self.builtins).map(|_| ()) }
+    }
+
+    unsafe fn capture_names(&self, function: &ffi::PyFunctionObject, is_library: bool) -> Result<(), Raised> {
         // SAFETY: as `prepare`; the borrowed reference is used at once.
         unsafe {
-            for_each_global(code, |name, how| {
-                if how == Use::Store {
-                    return Ok(());
-                }
-                if is_library {
-                    let value = ffi::PyDict_GetItemWithError(globals, name);
-                    if !value.is_null() && library::is_state(value) {
+            for_each_global(function.func_code, |name, how| match how {
+                Use::Store => Ok(()),
+                Use::Builtin => self.capture_builtin(name, function),
+                // What is deleted is captured too, so that deleting it is a write to the namespace.
+                Use::Load | Use::Delete => {
+                    let value = ffi::PyDict_GetItemWithError(function.func_globals, name);
+                    if is_library && !value.is_null() && library::is_state(value) {
                         return Ok(());
                     }
+                    self.capture(name, function)
                 }
-                self.capture(name, globals)
             })
         }
     }
 
-    unsafe fn copy_cells(&mut self, closure: Object) -> Result<(), Raised> {
+    /// The annotations of a method look names up in the namespace of its class first. Where that is not frozen with them,
+    /// they find what is frozen of it; and nothing of it stays at home, since it leads back to the method.
+    unsafe fn stand_in_for_class(&self, function: &ffi::PyFunctionObject) -> Result<(), Raised> {
+        // SAFETY: as `prepare`. The cell, which is new and empty, takes over the dict.
+        unsafe {
+            let names = raise::unless_null(ffi::PyCode_GetFreevars(function.func_code.cast()))?;
+            let outcome = (0..ffi::PyTuple_Size(names)).try_for_each(|i| {
+                let cell = |closure| ffi::PyTuple_GetItem(closure, i).cast::<ffi::PyCellObject>();
+                let (original, stand_in) = ((*cell(function.func_closure)).ob_ref, &mut (*cell(self.closure)).ob_ref);
+                if original.is_null()
+                    || !stand_in.is_null()
+                    || (*original).ob_type != &raw mut ffi::PyDict_Type
+                    || ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(names, i), c"__classdict__".as_ptr()) == 0
+                {
+                    return Ok(());
+                }
+                *stand_in = raise::unless_null(ffi::PyDict_New())?;
+                let named = (*function.func_code.cast::<ffi::PyCodeObject>()).co_names;
+                for i in 0..ffi::PyTuple_Size(named) {
+                    let name = ffi::PyTuple_GetItem(named, i);
+                    let value = ffi::PyDict_GetItemWithError(original, name);
+                    if !value.is_null() && is_settled(value) {
+                        raise::unless_negative(ffi::PyDict_SetItem(*stand_in, name, value))?;
+                    }
+                }
+                raise::unless_negative(ffi::PyTuple_SetItem(self.at_home, i, ptr::null_mut()))
+            });
+            ffi::Py_DecRef(names);
+            outcome
+        }
+    }
+
+    /// Keeps what is in cell number `i` of `n`: a class weakly, since it often leads back to the function.
+    unsafe fn leave_at_home(&mut self, content: Object, i: isize, n: isize) -> Result<(), Raised> {
+        // SAFETY: as `prepare`; PyTuple_SetItem takes over the new reference.
+        unsafe {
+            if self.at_home.is_null() {
+                self.at_home = raise::unless_null(ffi::PyTuple_New(n))?;
+            }
+            let held = if header::has_feature(header::type_of(content), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                ffi::PyWeakref_NewRef(content, ptr::null_mut())
+            } else {
+                ffi::PyTuple_Pack(1, content)
+            };
+            raise::unless_negative(ffi::PyTuple_SetItem(self.at_home, i, raise::unless_null(held)?))
+        }
+    }
+
+    unsafe fn copy_cells(&mut self, closure: Object, keeps: impl Fn(Object) -> bool) -> Result<(), Raised> {
         if closure.is_null() {
             return Ok(());
         }
@@ -155,11 +278,50 @@ impl Detached {
             self.closure = raise::unless_null(ffi::PyTuple_New(n))?;
             for i in 0..n {
                 let original = ffi::PyTuple_GetItem(closure, i);
-                let cell = ffi::PyCell_New((*original.cast::<ffi::PyCellObject>()).ob_ref);
+                let mut content = (*original.cast::<ffi::PyCellObject>()).ob_ref;
+                if !content.is_null() && !keeps(content) {
+                    self.leave_at_home(content, i, n)?;
+                    content = ptr::null_mut();
+                }
+                let cell = ffi::PyCell_New(content);
                 raise::unless_negative(ffi::PyTuple_SetItem(self.closure, i, raise::unless_null(cell)?))?;
             }
             Ok(())
         }
+    }
+}
+
+/// Copies the item of that name, if there is one. Returns whether there is.
+unsafe fn copy_item(from: Object, name: Object, to: Object) -> Result<bool, Raised> {
+    // SAFETY: dicts and a string; the borrowed reference is used at once.
+    unsafe {
+        let value = ffi::PyDict_GetItemWithError(from, name);
+        if value.is_null() {
+            return if ffi::PyErr_Occurred().is_null() { Ok(false) } else { Err(Raised) };
+        }
+        raise::unless_negative(ffi::PyDict_SetItem(to, name, value)).map(|()| true)
+    }
+}
+
+/// Whether a search that is under way has met an object, or need not.
+unsafe fn is_settled(op: Object) -> bool {
+    // SAFETY: the caller's: a live object.
+    unsafe { header::is_immortal_or_shared(op) || header::flags(op) & VISITED != 0 }
+}
+
+/// True for the code of a function that evaluates annotations, or the bound, constraints or default of a type parameter,
+/// or what a `type` statement names: all of them have a parameter of a name that no source can give to one.
+///
+/// # Safety
+/// `code` is a code object.
+pub unsafe fn is_evaluator_code(code: Object) -> bool {
+    // SAFETY: the caller's. The names of the parameters come first.
+    unsafe {
+        let fields = &*code.cast::<ffi::PyCodeObject>();
+        is_annotation_code(code)
+            || fields.co_argcount == 1
+                && ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(fields.co_localsplusnames, 0), c".format".as_ptr())
+                    != 0
     }
 }
 
@@ -222,6 +384,8 @@ pub enum Use {
     Store,
     /// Deletes it.
     Delete,
+    /// Looks it up among the builtins alone.
+    Builtin,
 }
 
 /// Calls `visit` for each use of a global that `code` itself, or code nested in it, may make; annotations apart.
@@ -247,6 +411,10 @@ pub unsafe fn for_each_global(
                     (Use::Store, argument)
                 } else if opcode == ffi::imm_op_delete_global {
                     (Use::Delete, argument)
+                } else if opcode == ffi::imm_op_import_name {
+                    return visit(ffi::imm_name_import, Use::Builtin);
+                } else if opcode == ffi::imm_op_load_build_class {
+                    return visit(ffi::imm_name_build_class, Use::Builtin);
                 } else {
                     return Ok(());
                 };

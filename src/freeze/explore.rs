@@ -31,7 +31,7 @@ use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
 use super::heap::{Heap, Keep, Mark, Node, Path, Seen, TAG_BITS};
-use super::plan::Plan;
+use super::plan::{Entry, Plan};
 use super::work::WordStack;
 use crate::lifetime::record::Record;
 use crate::object::memory::OutOfMemory;
@@ -98,6 +98,11 @@ impl<H: Heap> Stopped<H> {
     #[must_use]
     pub fn path(&self) -> Path<'_, H::Node> {
         Path { ancestors: self.work.iter(), last: self.last, node: PhantomData }
+    }
+
+    /// Returns every object that the search entered, as [`Plan::entries`] does.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<H::Node>> {
+        self.plan.entries()
     }
 
     /// Restores every object that the search entered, and returns why it ended.

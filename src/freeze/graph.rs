@@ -157,6 +157,8 @@ pub struct Graph<'a> {
     hooked: Vec<Object>,
     /// What refused while the search went on.
     refusals: HashMap<Object, Stop>,
+    /// What is not entered, roots aside: see [`Graph::pass_over`].
+    known: AddressMap<Object, ()>,
 }
 
 impl<'a> Graph<'a> {
@@ -192,6 +194,7 @@ impl<'a> Graph<'a> {
             vouched: Vec::new(),
             hooked: Vec::new(),
             refusals: HashMap::new(),
+            known: AddressMap::default(),
         }
     }
 
@@ -222,6 +225,21 @@ impl<'a> Graph<'a> {
     /// Has the search enter `module`, so that it is frozen as a whole.
     pub fn freeze_whole(&mut self, module: Object) {
         self.whole = module;
+    }
+
+    /// See [`Prepared::expect`].
+    pub fn expect(&mut self, inside: AddressMap<Object, ()>) {
+        self.prepared.expect(inside);
+    }
+
+    /// Has the search enter none of these containers, unless it is a root: earlier ones have met them.
+    pub fn pass_over(&mut self, known: AddressMap<Object, ()>) {
+        self.known = known;
+    }
+
+    /// What [`Graph::pass_over`] was given.
+    pub fn take_known(&mut self) -> AddressMap<Object, ()> {
+        std::mem::take(&mut self.known)
     }
 
     /// Ends the use of the graph. Returns what the search has prepared, and the commit did not use.
@@ -461,9 +479,15 @@ impl<'a> Graph<'a> {
             {
                 return Err(*stop);
             }
+            if !self.known.is_empty() && !is_root && self.known.contains_key(&op) {
+                return Ok(Seen::Outside);
+            }
             let kind = self.kind(ty)?;
             let action = match self.own_word(op, flags, kind.place) {
-                _ if op == self.whole => Action::Container,
+                word if op == self.whole => match policy::refusal_of_whole(word, op, &self.names) {
+                    Some(refusal) => return Err(Stop::Refused(refusal)),
+                    None => Action::Container,
+                },
                 Some(word) => self.action_by_word(op, kind, word, is_root)?,
                 None if kind.action == Action::Refuse => return Err(Stop::Refused(self.refusal(ty))),
                 None if kind.explicit && !is_root => return Err(Stop::NotARoot),

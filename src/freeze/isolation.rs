@@ -15,7 +15,7 @@ use super::graph::Graph;
 use super::heap::Heap;
 use super::plan::Plan;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, MEMBER, Object, PROXY, PyNode, Type, VISITED};
+use crate::object::header::{self, MEMBER, Object, PROXY, PyNode, Type, VISITED};
 use crate::object::memory::OutOfMemory;
 use crate::policy::hook::Hooks;
 
@@ -173,7 +173,11 @@ impl Unchanging {
         while let Some(op) = pending.pop() {
             // SAFETY: a live object, reached from one.
             unsafe {
-                if header::flags(op) & (FROZEN | PROXY) != 0 || self.known.contains(&op) || seen.contains(&op) {
+                if header::is_frozen(op)
+                    || header::flags(op) & PROXY != 0
+                    || self.known.contains(&op)
+                    || seen.contains(&op)
+                {
                     continue;
                 }
                 if header::flags(op) & (VISITED | MEMBER) == VISITED {

@@ -12,6 +12,7 @@ use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::memory::{OutOfMemory, try_format};
+use crate::share::module;
 
 /// What a step adds before and behind the expression so far.
 type Step = (&'static str, String);
@@ -339,6 +340,8 @@ unsafe fn attribute(parent: Object, child: Object) -> Found<String> {
             Some(code_field(parent, child))
         } else if header::has_feature(header::type_of(parent), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
             Some(class_field(parent, child))
+        } else if module::is_module(parent) && (*parent.cast::<ffi::PyModuleObject>()).md_name == child {
+            Some(Some("__name__"))
         } else {
             None
         };
@@ -442,7 +445,7 @@ unsafe fn function_field(function: Object, child: Object) -> Option<&'static str
         );
         found.or_else(|| {
             if is(child, &raw mut ffi::PyDict_Type) {
-                Some("__globals__")
+                Some(if is_taken_from(child, fields.func_globals) { "__globals__" } else { "__builtins__" })
             } else if is(child, &raw mut ffi::PyTuple_Type) {
                 Some("__closure__")
             } else if is(child, &raw mut ffi::PyCode_Type) {
@@ -451,6 +454,16 @@ unsafe fn function_field(function: Object, child: Object) -> Option<&'static str
                 None
             }
         })
+    }
+}
+
+/// Whether what a dict holds is from another one.
+unsafe fn is_taken_from(dict: Object, other: Object) -> bool {
+    // SAFETY: as `describe`. The keys are exact strings, so no Python code runs.
+    unsafe {
+        let (mut position, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+        let found = ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut value) != 0;
+        !found || ffi::PyDict_GetItemWithError(other, key) == value
     }
 }
 

@@ -11,7 +11,7 @@ use super::graph::Stop;
 use super::parts::PreparedParts;
 use super::weak::WeakReferences;
 use crate::lifetime::{count, release};
-use crate::object::address::AddressSet;
+use crate::object::address::{AddressMap, AddressSet};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -20,7 +20,7 @@ use crate::object::raise::{self, Raised};
 use crate::policy::examine::{self, Examined};
 use crate::policy::{self, Refusal, declared};
 use crate::share::part::{self, Kind};
-use crate::share::{cfunction, class, interpreter, module, module_type, string};
+use crate::share::{cfunction, class, idle, interpreter, module, module_type, string};
 
 /// list.sort() empties the list, and marks it, while it runs.
 const SORTING: &str = "it is being sorted: freeze it when that is done";
@@ -161,6 +161,10 @@ pub struct Prepared {
     pub weak: WeakReferences,
     /// For some functions, a tuple of names to capture beside those in their code: a dict, borrowed, or null.
     named: Object,
+    /// What will be frozen whatever the cells of annotations hold.
+    inside: AddressMap<Object, ()>,
+    /// How many functions leave something at home.
+    partial: usize,
     /// Nothing will be frozen: what is made is taken back.
     is_dry_run: bool,
     /// In a dry run, code objects that were given parts, and what they had before: see `imm_forget_code_parts`.
@@ -194,9 +198,37 @@ impl Prepared {
             cfunctions: Vec::new(),
             weak: WeakReferences::default(),
             named,
+            inside: AddressMap::default(),
+            partial: 0,
             is_dry_run,
             codes: Vec::new(),
         }
+    }
+
+    /// Says what an earlier search has found, so that annotations may refer to it.
+    pub fn expect(&mut self, inside: AddressMap<Object, ()>) {
+        self.inside = inside;
+    }
+
+    /// What the search has found and cells of annotations would refer to, had that been known when those were copied.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    ///
+    /// # Safety
+    /// A search has found everything, and its marks are still there.
+    pub unsafe fn missed(&self) -> Result<Vec<Object>, OutOfMemory> {
+        let mut missed = Vec::new();
+        if self.partial > 0 {
+            for (&function, parts) in self.detached.iter().filter(|(_, parts)| !parts.at_home.is_null()) {
+                // SAFETY: a function that was entered; contents of its cells are alive.
+                unsafe {
+                    missed.try_reserve(ffi::PyTuple_Size(parts.closure).max(0).unsigned_abs())?;
+                    parts.for_each_missed(&*function.cast(), |content| missed.push(content));
+                }
+            }
+        }
+        Ok(missed)
     }
 
     /// True if nothing will be frozen.
@@ -491,9 +523,14 @@ impl Prepared {
             let parts = unsafe {
                 let named =
                     if self.named.is_null() { self.named } else { ffi::PyDict_GetItemWithError(self.named, op) };
-                Detached::prepare(&*op.cast(), named)?
+                Detached::prepare(&*op.cast(), named, &self.inside)?
             };
+            self.partial += usize::from(!parts.at_home.is_null());
             self.detached.insert(op, parts);
+            if self.partial > 0 {
+                // SAFETY: a GIL is held.
+                unsafe { interpreter::current().ok_or(Stop::Raised)?.views.reserve_at_home(self.partial)? };
+            }
         }
         Ok(())
     }
@@ -503,7 +540,7 @@ impl Prepared {
     ///
     /// # Safety
     /// `function` is a live function.
-    pub unsafe fn detached_edges(&self, function: Object) -> Option<[Object; 13]> {
+    pub unsafe fn detached_edges(&self, function: Object) -> Option<[Object; 14]> {
         let parts = self.detached.get(&function)?;
         // SAFETY: a function.
         let fields = unsafe { &*function.cast::<ffi::PyFunctionObject>() };
@@ -512,6 +549,7 @@ impl Prepared {
             parts.code,
             parts.namespace,
             parts.closure,
+            parts.builtins,
             fields.func_defaults,
             fields.func_kwdefaults,
             fields.func_doc,
@@ -568,6 +606,11 @@ impl Prepared {
                 fields.func_version = class::new_version();
                 header::set_flags(function, flags);
                 parts.exchange(fields);
+                if !parts.at_home.is_null()
+                    && let Some(state) = interpreter::existing()
+                {
+                    parts.at_home = state.views.keep_at_home(fields, parts.at_home);
+                }
             }
         }
         // SAFETY: nobody has seen these frozen; room was made for the proxies.
@@ -625,6 +668,9 @@ impl Prepared {
     pub unsafe fn give_up(self) {
         // SAFETY: these references are owned.
         unsafe {
+            if self.partial > 0 && idle::watch_collector().is_err() {
+                ffi::PyErr_Clear(); // what is left at home stays there longer
+            }
             for parts in self.detached.into_values() {
                 parts.discard();
             }
@@ -701,6 +747,22 @@ struct ModuleProxy {
     name: Object,
     /// What was there before, owned, or null.
     before: Object,
+}
+
+/// The name of a module, borrowed, that is not frozen yet, and would be if the module became a proxy.
+///
+/// # Safety
+/// `op` is alive.
+pub unsafe fn name_to_freeze(op: Object) -> Option<Object> {
+    // SAFETY: a module's name is null, or a live string.
+    unsafe {
+        if !module::is_module(op) {
+            return None;
+        }
+        let name = (*op.cast::<ffi::PyModuleObject>()).md_name;
+        let is_exact = !name.is_null() && header::type_of(name) == &raw mut ffi::PyUnicode_Type;
+        (is_exact && !header::is_immortal_or_shared(name)).then_some(name)
+    }
 }
 
 /// Freezes the name of a module that becomes a proxy: other interpreters read it, also after the end of the one that made

@@ -12,7 +12,7 @@ use super::explore::{Reason, explore};
 use super::graph::{Graph, Reach, Stop};
 use super::heap::Heap;
 use super::plan::Plan;
-use super::{path, run};
+use super::{path, prepare, run};
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory};
@@ -144,6 +144,10 @@ impl Survey {
                 && let Some(&place) = survey.places.get(&entry.node.0)
             {
                 survey.found[place as usize].fate = Fate::Proxy;
+                // SAFETY: it was reached, so it is live.
+                if let Some(name) = unsafe { prepare::name_to_freeze(entry.node.0) } {
+                    survey.note(name, Some(place), Fate::Frozen)?;
+                }
             }
         }
         for members in plan.components() {
@@ -167,6 +171,10 @@ impl Survey {
                 _ => return Ok(()),
             },
         };
+        self.note(op, parent, fate)
+    }
+
+    fn note(&mut self, op: Object, parent: Option<u32>, fate: Fate) -> Result<(), OutOfMemory> {
         self.places.try_reserve(1)?;
         self.found.try_reserve(1)?;
         let place = *self.places.entry(op).or_insert_with(|| {

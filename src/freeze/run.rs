@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::explore::{Reason, Stopped, explore};
 use super::graph::{self, Graph, Reach, Stop};
-use super::plan::Plan;
+use super::plan::{Entry, Plan};
 use super::{isolation, path};
 use crate::lifetime::{release, site};
+use crate::object::address::AddressMap;
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object, PROXY, PyNode, VISITED};
+use crate::object::header::{self, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory, try_format};
 use crate::object::raise::{self, Raised, Value};
 use crate::policy::hook::{self, Hooks};
@@ -48,20 +49,30 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
         Err(error) => return Err(unsafe { raise::no_memory(error) }),
     };
     let mut calls_hooks = false;
+    // Of the second search, and those after it: what hooks have added may add more, an object at a time.
+    let mut known = None;
+    let mut inside = Known::default();
     let outcome = loop {
         // SAFETY: the caller's. The hooks' references are passed on.
         unsafe {
-            match attempt(roots, terms, site.as_deref()) {
+            match attempt(roots, terms, site.as_deref(), known.as_mut(), &inside) {
                 Attempt::Ended(outcome) => break outcome,
+                Attempt::Missed(objects) => {
+                    if let Err(error) = inside.try_reserve(objects.len()) {
+                        break Err(raise::no_memory(error.into()));
+                    }
+                    inside.extend(objects.into_iter().map(|op| (op, ())));
+                }
                 Attempt::Hooked(objects) => {
                     if !calls_hooks && hook::begin().is_err() {
                         objects.into_iter().for_each(|op| ffi::Py_DecRef(op));
                         return Err(Raised);
                     }
                     calls_hooks = true;
-                    if let Err(raised) = hook::call(objects) {
+                    if let Err(raised) = call_hooks(objects, terms, known.as_mut()) {
                         break Err(raised);
                     }
+                    known.get_or_insert_default();
                 }
             }
         }
@@ -73,14 +84,96 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
     outcome
 }
 
+/// Containers that searches of one freeze have met; the addresses of some may be those of others by now, which are then
+/// found by the next search from the roots.
+type Known = AddressMap<Object, ()>;
+
+fn note(known: &mut Known, entries: impl Iterator<Item = Entry<PyNode>>) -> Result<(), OutOfMemory> {
+    for entry in entries.filter(|entry| !entry.leaf) {
+        known.try_reserve(1)?;
+        known.insert(entry.node.0, ());
+    }
+    Ok(())
+}
+
+fn copy_of(known: &Known) -> Result<Known, OutOfMemory> {
+    let mut copy = Known::default();
+    copy.try_reserve(known.len())?;
+    copy.extend(known);
+    Ok(copy)
+}
+
+/// Calls the hooks of these objects, whose references are used up; from the second search on also the hooks of what those
+/// have added, and so on, so that the whole graph is not searched again for each.
+unsafe fn call_hooks(mut objects: Vec<Object>, terms: Terms, mut known: Option<&mut Known>) -> Result<(), Raised> {
+    // SAFETY: the caller's: a GIL is held, and nothing is marked.
+    unsafe {
+        loop {
+            let Some(known) = known.as_deref_mut() else { return hook::call(objects) };
+            let called = memory::collect(objects.iter().copied());
+            let called = called.inspect(|called| called.iter().for_each(|op| ffi::Py_IncRef(*op)));
+            let outcome = hook::call(objects);
+            let called = called.map_err(|error| raise::no_memory(error))?;
+            let found = outcome.and_then(|()| find_hooked(&called, terms, known));
+            let error = ffi::PyErr_GetRaisedException();
+            called.into_iter().for_each(|op| ffi::Py_DecRef(op));
+            ffi::PyErr_SetRaisedException(error);
+            objects = found?;
+            if objects.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// References to the objects that want their hooks called, and that `roots` reach by way of nothing known.
+unsafe fn find_hooked(roots: &[Object], terms: Terms, known: &mut Known) -> Result<Vec<Object>, Raised> {
+    // SAFETY: as `attempt`.
+    unsafe {
+        c_type::settle();
+        let mut graph = Graph::new(interpreter::current().ok_or(Raised)?, Reach::Freezable, terms.named);
+        graph.freeze_whole(terms.whole);
+        graph.pass_over(std::mem::take(known));
+        let (noted, reason) = match explore(&mut graph, PyNode::slice(roots)) {
+            Ok(plan) => {
+                *known = graph.take_known();
+                let noted = note(known, plan.entries());
+                plan.rollback(&mut graph);
+                (noted, None)
+            }
+            Err(stopped) => {
+                *known = graph.take_known();
+                (note(known, stopped.entries()), Some(stopped.rollback(&mut graph)))
+            }
+        };
+        let found = match (noted, reason) {
+            (Err(error), _) => Err(raise::no_memory(error)),
+            (_, Some(Reason::Refused(Stop::Raised))) => Err(Raised),
+            (_, Some(Reason::OutOfMemory | Reason::Refused(Stop::OutOfMemory))) => Err(raise::no_memory(OutOfMemory)),
+            // A refusal is for the search from the roots to report.
+            _ => owned(graph.hooked()),
+        };
+        end(graph);
+        found
+    }
+}
+
 /// What came of one search.
 enum Attempt {
     Ended(Result<(), Raised>),
     /// Nothing has changed, and these objects want their hooks called; owned references.
     Hooked(Vec<Object>),
+    /// Nothing has changed, and annotations refer to these objects, which were found after those.
+    Missed(Vec<Object>),
 }
 
-unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>) -> Attempt {
+unsafe fn attempt(
+    roots: &[Object],
+    terms: Terms,
+    site: Option<&str>,
+    known: Option<&mut Known>,
+    inside: &Known,
+) -> Attempt {
     // SAFETY: nothing between the search and the last use of the graph runs
     // Python code; references are given up after that.
     unsafe {
@@ -88,21 +181,33 @@ unsafe fn attempt(roots: &[Object], terms: Terms, site: Option<&str>) -> Attempt
         let Ok(state) = vital::marked() else { return Attempt::Ended(Err(Raised)) };
         let mut graph = Graph::new(state, Reach::Freezable, terms.named);
         graph.freeze_whole(terms.whole);
+        match copy_of(inside) {
+            Ok(inside) => graph.expect(inside),
+            Err(error) => return Attempt::Ended(Err(raise::no_memory(error))),
+        }
         let attempt = match find(&mut graph, roots) {
-            Ok(plan) if graph.hooked().is_empty() => {
-                Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
-            }
+            Ok(plan) if graph.hooked().is_empty() => match graph.prepared().missed() {
+                Ok(missed) if missed.iter().all(|op| inside.contains_key(op)) => {
+                    Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
+                }
+                missed => {
+                    plan.rollback(&mut graph);
+                    missed.map_or_else(|error| Attempt::Ended(Err(raise::no_memory(error))), Attempt::Missed)
+                }
+            },
             Ok(plan) => {
+                let noted = known.map_or(Ok(()), |known| note(known, plan.entries()));
                 plan.rollback(&mut graph);
-                take_hooked(&graph)
+                take_hooked(&graph, noted)
             }
             // A hook may make it willing. Otherwise the next search refuses it again.
             Err(stopped)
                 if !graph.hooked().is_empty()
                     && matches!(stopped.reason(), Reason::Refused(Stop::Refused(_) | Stop::NotARoot)) =>
             {
+                let noted = known.map_or(Ok(()), |known| note(known, stopped.entries()));
                 stopped.rollback(&mut graph);
-                take_hooked(&graph)
+                take_hooked(&graph, noted)
             }
             // The route to a culprit may lead through what was detached: it is
             // described before that is given up.
@@ -160,17 +265,21 @@ fn traceable(plan: &Plan<PyNode>) -> impl Iterator<Item = Object> {
     plan.entries().filter(move |entry| !entry.leaf || is_bytearray(entry.node.0)).map(|entry| entry.node.0)
 }
 
-/// References to the objects whose hooks are to be called.
-unsafe fn take_hooked(graph: &Graph<'_>) -> Attempt {
+unsafe fn take_hooked(graph: &Graph<'_>, noted: Result<(), OutOfMemory>) -> Attempt {
     // SAFETY: a GIL is held, and the objects are alive.
     unsafe {
-        match memory::collect(graph.hooked().iter().copied()) {
-            Ok(objects) => {
-                objects.iter().for_each(|op| ffi::Py_IncRef(*op));
-                Attempt::Hooked(objects)
-            }
-            Err(error) => Attempt::Ended(Err(raise::no_memory(error))),
-        }
+        let taken = noted.map_err(|error| raise::no_memory(error)).and_then(|()| owned(graph.hooked()));
+        taken.map_or_else(|raised| Attempt::Ended(Err(raised)), Attempt::Hooked)
+    }
+}
+
+/// References to these objects.
+unsafe fn owned(objects: &[Object]) -> Result<Vec<Object>, Raised> {
+    // SAFETY: the caller's: a GIL is held, and the objects are alive.
+    unsafe {
+        let objects = memory::collect(objects.iter().copied()).map_err(|error| raise::no_memory(error))?;
+        objects.iter().for_each(|op| ffi::Py_IncRef(*op));
+        Ok(objects)
     }
 }
 
@@ -334,7 +443,7 @@ pub unsafe fn is_freezable(roots: &[Object]) -> Result<bool, Raised> {
 pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
     // SAFETY: as `freeze`.
     unsafe {
-        if header::flags(op) & (FROZEN | PROXY) != 0 {
+        if header::is_frozen(op) || header::flags(op) & PROXY != 0 {
             return Ok(true);
         }
         let state = interpreter::current().ok_or(Raised)?;

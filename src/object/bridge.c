@@ -372,6 +372,8 @@ PyObject *const imm_name_name = &_Py_ID(__name__);
 PyObject *const imm_name_package = &_Py_ID(__package__);
 PyObject *const imm_name_file = &_Py_ID(__file__);
 PyObject *const imm_name_builtins = &_Py_ID(__builtins__);
+PyObject *const imm_name_build_class = &_Py_ID(__build_class__);
+PyObject *const imm_name_import = &_Py_ID(__import__);
 PyObject *const imm_name_loader = &_Py_ID(__loader__);
 PyObject *const imm_name_spec = &_Py_ID(__spec__);
 
@@ -390,6 +392,8 @@ const int imm_op_cache = CACHE;
 const int imm_op_load_name = LOAD_NAME;
 const int imm_op_delete_global = DELETE_GLOBAL;
 const int imm_op_load_from_dict_or_globals = LOAD_FROM_DICT_OR_GLOBALS;
+const int imm_op_import_name = IMPORT_NAME;
+const int imm_op_load_build_class = LOAD_BUILD_CLASS;
 const int imm_op_extended_arg = EXTENDED_ARG;
 
 PyDictKeysObject *

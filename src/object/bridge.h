@@ -129,6 +129,8 @@ extern PyObject *const imm_name_name;
 extern PyObject *const imm_name_package;
 extern PyObject *const imm_name_file;
 extern PyObject *const imm_name_builtins;
+extern PyObject *const imm_name_build_class;
+extern PyObject *const imm_name_import;
 extern PyObject *const imm_name_loader;
 extern PyObject *const imm_name_spec;
 
@@ -151,6 +153,11 @@ extern const int imm_op_load_name;
 extern const int imm_op_delete_global;
 extern const int imm_op_load_from_dict_or_globals;
 extern const int imm_op_extended_arg;
+
+/* Numbers of the instructions that use a builtin without naming it. */
+extern const int imm_op_import_name;
+extern const int imm_op_load_build_class;
+
 /* The key table that the instances of a heap type share, or NULL. */
 PyDictKeysObject *imm_shared_keys(PyTypeObject *type);
 

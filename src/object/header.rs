@@ -177,6 +177,19 @@ pub unsafe fn is_immortal_or_shared(op: Object) -> bool {
     unsafe { (refcnt(op) as i32) < 0 }
 }
 
+/// True for what may not be written any more, nor anything that it refers to.
+///
+/// The flag alone does not say so: the namespace that the view of a frozen function runs with refuses writes too, but
+/// holds what is its interpreter's own, and is counted as mutable objects are.
+///
+/// # Safety
+/// `op` points to a live object.
+#[inline(always)]
+pub unsafe fn is_frozen(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe { flags(op) & FROZEN != 0 && is_immortal_or_shared(op) }
+}
+
 /// The full name of a type. C code could name a type in no known encoding: then it is "?".
 ///
 /// # Safety

@@ -6,7 +6,7 @@
 use super::{Names, Policy, Refusal, Registry, Word};
 use crate::object::edges;
 use crate::object::ffi;
-use crate::object::header::{self, Object, Type};
+use crate::object::header::{self, Object, PROXY, Type};
 use crate::policy::option;
 
 /// Where instances of one type would have their own `__freezable__`.
@@ -24,7 +24,8 @@ pub enum Place {
     Function,
     /// They are classes: in the namespace of the nearest of their MRO.
     Class,
-    /// They are modules, whose attribute speaks for what they define.
+    /// They are modules, whose attribute speaks for what they define, and says of themselves at most that they are
+    /// frozen too.
     Module,
 }
 
@@ -61,7 +62,7 @@ impl Place {
         }
     }
 
-    /// What the object's own attribute says, if it has one. Not for classes, functions and modules.
+    /// What the object's own attribute says, if it has one. Not for classes and functions.
     ///
     /// # Safety
     /// `op` is live, and of the type that this place is of.
@@ -70,7 +71,10 @@ impl Place {
         // SAFETY: the caller's.
         unsafe {
             match self {
-                Place::None | Place::Function | Place::Class | Place::Module => None,
+                Place::None | Place::Function | Place::Class => None,
+                // Nobody but its own interpreter reads the namespace of a proxy.
+                Place::Module if header::flags(op) & PROXY != 0 => None,
+                Place::Module => in_module(op, names).filter(|word| *word == Ok(Policy::Yes)),
                 Place::Managed(index) => managed(op, index, names),
                 Place::Dict => in_dict(*ffi::imm_dict_slot(op), names.freezable),
                 Place::Slot(offset) => word_of(*op.byte_offset(offset).cast::<Object>()),
@@ -262,7 +266,10 @@ fn forbidding(word: Word, refusal: Refusal) -> Word {
 }
 
 /// What a module says of all that it defines.
-unsafe fn in_module(module: Object, names: &Names) -> Option<Word> {
+///
+/// # Safety
+/// `module` is an object whose namespace, if it is a module, the running interpreter may read.
+pub unsafe fn in_module(module: Object, names: &Names) -> Option<Word> {
     // SAFETY: a module's namespace is a dict, or not yet made.
     unsafe {
         if ffi::PyType_IsSubtype(header::type_of(module), &raw mut ffi::PyModule_Type) == 0 {

@@ -274,6 +274,20 @@ pub unsafe fn for_instances(registry: &Registry, names: &Names, ty: Type) -> Dec
     }
 }
 
+/// Why a module is not frozen as a whole although the program asks for it: it was said of the module itself, by
+/// `word`, or by the module of all that it defines.
+///
+/// # Safety
+/// `module` is a live module of the running interpreter.
+pub unsafe fn refusal_of_whole(word: Option<Word>, module: Object, names: &Names) -> Option<Refusal> {
+    // SAFETY: the caller's.
+    match word.or_else(|| unsafe { declared::in_module(module, names) }) {
+        Some(Ok(Policy::No)) => Some(Refusal::Policy),
+        Some(Err(refusal)) => Some(refusal),
+        _ => None,
+    }
+}
+
 /// True for types that nobody's word can make freezable: what their instances refer to changes behind every barrier.
 ///
 /// # Safety

@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
+use super::static_type::{self, CLASS_GETITEM, COPY, DEEPCOPY, LAST_METHOD, REDUCE, method};
 use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
@@ -658,20 +658,26 @@ const KEYWORDS: u32 = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
 
 // CPython reads these tables, and fills in the types when it makes them ready.
 
-static mut SENDER_METHODS: [ffi::PyMethodDef; 6] = [
+static mut SENDER_METHODS: [ffi::PyMethodDef; 9] = [
     method(c"send", send as *const c_void, KEYWORDS, SEND_DOC),
     method(c"try_send", try_send as *const c_void, ffi::METH_O, TRY_SEND_DOC),
     method(c"close", close_sender as *const c_void, ffi::METH_NOARGS, CLOSE_DOC),
     method(c"qsize", sender_qsize as *const c_void, ffi::METH_NOARGS, QSIZE_DOC),
+    COPY,
+    DEEPCOPY,
+    REDUCE,
     CLASS_GETITEM,
     LAST_METHOD,
 ];
 
-static mut RECEIVER_METHODS: [ffi::PyMethodDef; 6] = [
+static mut RECEIVER_METHODS: [ffi::PyMethodDef; 9] = [
     method(c"recv", recv as *const c_void, KEYWORDS, RECV_DOC),
     method(c"try_recv", try_recv as *const c_void, ffi::METH_FASTCALL, TRY_RECV_DOC),
     method(c"close", close_receiver as *const c_void, ffi::METH_NOARGS, CLOSE_DOC),
     method(c"qsize", receiver_qsize as *const c_void, ffi::METH_NOARGS, QSIZE_DOC),
+    COPY,
+    DEEPCOPY,
+    REDUCE,
     CLASS_GETITEM,
     LAST_METHOD,
 ];

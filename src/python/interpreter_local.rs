@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
+use super::static_type::{self, CLASS_GETITEM, COPY, DEEPCOPY, LAST_METHOD, REDUCE, method};
 use crate::freeze::run;
 use crate::object::answer::none;
 use crate::object::ffi;
@@ -181,10 +181,13 @@ unsafe extern "C" fn reset(op: Object, _: Object) -> Object {
 
 /// The type `InterpreterLocal`.
 pub fn interpreter_local_type() -> Type {
-    static mut METHODS: [ffi::PyMethodDef; 5] = [
+    static mut METHODS: [ffi::PyMethodDef; 8] = [
         method(c"get", get as *const c_void, ffi::METH_NOARGS, GET_DOC),
         method(c"set", set as *const c_void, ffi::METH_O, SET_DOC),
         method(c"reset", reset as *const c_void, ffi::METH_NOARGS, RESET_DOC),
+        COPY,
+        DEEPCOPY,
+        REDUCE,
         CLASS_GETITEM,
         LAST_METHOD,
     ];

@@ -13,9 +13,10 @@ use crate::object::answer::{none, or_null};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY};
 use crate::object::raise::{self, Raised};
+use crate::policy;
 use crate::share::reference::Reference;
 use crate::share::shared_module::{self, Claim, Denied};
-use crate::share::{module, transfer, view};
+use crate::share::{interpreter, module, transfer, view};
 
 const SHARE_DOC: &CStr = c"_share_module(module, name, /)
 --
@@ -115,6 +116,10 @@ unsafe fn freeze_whole(module: Object) -> Result<(), Raised> {
         }
         if module::has_state(module) {
             return Err(run::refuse(module, prepare::MODULE_STATE));
+        }
+        let names = interpreter::current().ok_or(Raised)?.names;
+        if let Some(refusal) = policy::refusal_of_whole(None, module, &names) {
+            return Err(run::refuse(module, refusal.reason()));
         }
         // A freeze has reached it before. What it is counted by stays, so only its namespace is left to freeze.
         run::freeze(&[(*module.cast::<ffi::PyModuleObject>()).md_dict], Terms::NONE)?;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use super::static_type::{self, CLASS_GETITEM, LAST_METHOD, method};
+use super::static_type::{self, CLASS_GETITEM, COPY, DEEPCOPY, LAST_METHOD, REDUCE, method};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::share::field::Field;
@@ -124,11 +124,14 @@ unsafe extern "C" fn repr(op: Object) -> Object {
 
 /// The type `SharedField`.
 pub fn shared_field_type() -> Type {
-    static mut METHODS: [ffi::PyMethodDef; 6] = [
+    static mut METHODS: [ffi::PyMethodDef; 9] = [
         method(c"get", get as *const c_void, ffi::METH_NOARGS, GET_DOC),
         method(c"set", set as *const c_void, ffi::METH_O, SET_DOC),
         method(c"swap", swap as *const c_void, ffi::METH_O, SWAP_DOC),
         method(c"compare_and_swap", compare_and_swap as *const c_void, ffi::METH_FASTCALL, COMPARE_AND_SWAP_DOC),
+        COPY,
+        DEEPCOPY,
+        REDUCE,
         CLASS_GETITEM,
         LAST_METHOD,
     ];

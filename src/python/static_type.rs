@@ -64,6 +64,36 @@ pub const fn method(name: &'static CStr, address: *const c_void, flags: u32, doc
 pub const CLASS_GETITEM: ffi::PyMethodDef =
     method(c"__class_getitem__", ffi::Py_GenericAlias as *const c_void, ffi::METH_O | ffi::METH_CLASS, c"See PEP 585");
 
+/// The entries of a method table by which copies of what refers to an instance share it: as it is the same for all
+/// interpreters, so it is for a copy.
+pub const COPY: ffi::PyMethodDef = method(c"__copy__", itself as *const c_void, ffi::METH_NOARGS, COPY_DOC);
+/// See [`COPY`].
+pub const DEEPCOPY: ffi::PyMethodDef = method(c"__deepcopy__", itself as *const c_void, ffi::METH_O, COPY_DOC);
+/// The entry that has pickle refuse, and say why.
+pub const REDUCE: ffi::PyMethodDef =
+    method(c"__reduce__", refuse_to_reduce as *const c_void, ffi::METH_NOARGS, REDUCE_DOC);
+
+const COPY_DOC: &CStr = c"Return the object itself.";
+const REDUCE_DOC: &CStr = c"Raise TypeError: what the object stands for stays in this process.";
+
+unsafe extern "C" fn itself(op: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS or METH_O.
+    unsafe { ffi::Py_NewRef(op) }
+}
+
+unsafe extern "C" fn refuse_to_reduce(op: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS; a type has a name.
+    unsafe {
+        ffi::PyErr_Format(
+            ffi::PyExc_TypeError,
+            c"cannot pickle '%.200s' object: what it stands for stays in this process. Leave it out in __getstate__(), and \
+              make another in __setstate__()"
+                .as_ptr(),
+            (*header::type_of(op)).tp_name,
+        )
+    }
+}
+
 /// The entry that ends a method table.
 pub const LAST_METHOD: ffi::PyMethodDef =
     ffi::PyMethodDef { ml_name: ptr::null(), ml_meth: None, ml_flags: 0, ml_doc: ptr::null() };

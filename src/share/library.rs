@@ -62,7 +62,7 @@ impl Library {
         // SAFETY: the caller's.
         unsafe {
             detach::for_each_global(code, |name, how| {
-                runs_in |= how != Use::Load
+                runs_in |= matches!(how, Use::Store | Use::Delete)
                     || policy::text(name).is_some_and(|name| name == "globals" || self.rebound.contains(name));
                 Ok(())
             })?;
@@ -194,7 +194,7 @@ unsafe fn note_rebound(namespace: Object, name: &str, rebound: &mut HashSet<Stri
                 let function = &*value.cast::<ffi::PyFunctionObject>();
                 if is_of(ffi::PyDict_GetItemWithError(function.func_globals, ffi::imm_name_name)) {
                     detach::for_each_global(function.func_code, |name, how| {
-                        if how != Use::Load
+                        if matches!(how, Use::Store | Use::Delete)
                             && let Some(name) = policy::text(name)
                         {
                             rebound.try_reserve(1).map_err(|_| raise::no_memory(OutOfMemory))?;
@@ -361,7 +361,7 @@ unsafe fn leaves_out(code: Object, captured: Object) -> Result<bool, Raised> {
     unsafe {
         let builtins = ffi::imm_builtins_dict();
         detach::for_each_global(code, |name, how| {
-            if how != Use::Load || policy::text(name) == Some("globals") {
+            if matches!(how, Use::Store | Use::Delete) || policy::text(name) == Some("globals") {
                 leaves_out = true;
             } else if !leaves_out {
                 let known = ffi::PyDict_Contains(captured, name) + ffi::PyDict_Contains(builtins, name);

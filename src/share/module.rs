@@ -476,7 +476,8 @@ unsafe fn find_or_import(name: Object) -> Result<Object, Raised> {
         let table = interpreter::current().ok_or(Raised)?.modules.table()?;
         raise::unless_negative(ffi::PyDict_GetItemRef(table, name, &raw mut found))?;
         if !found.is_null() {
-            return Ok(found);
+            // It would lead on by its name, perhaps back to here.
+            return if is_foreign(found) { Err(refuse_foreign(found, name)) } else { Ok(found) };
         }
         let found = import(name)?;
         let stored = match interpreter::current() {
@@ -506,17 +507,27 @@ unsafe fn import(name: Object) -> Result<Object, Raised> {
             found = ffi::PyImport_GetModule(name);
         }
         if found.is_null() || is_foreign(found) {
-            ffi::Py_DecRef(found);
-            if ffi::PyErr_Occurred().is_null() {
-                ffi::PyErr_Format(
-                    ffi::PyExc_ImportError,
-                    c"a frozen object refers to the module %R, which this interpreter has no own one of".as_ptr(),
-                    name,
-                );
-            }
-            return Err(Raised);
+            return Err(refuse_foreign(found, name));
         }
         Ok(found)
+    }
+}
+
+/// Raises ImportError, unless an exception is set already, for a name under which there is a proxy of another
+/// interpreter, or nothing. Gives `found` up.
+#[cold]
+unsafe fn refuse_foreign(found: Object, name: Object) -> Raised {
+    // SAFETY: as `own`.
+    unsafe {
+        ffi::Py_DecRef(found);
+        if ffi::PyErr_Occurred().is_null() {
+            ffi::PyErr_Format(
+                ffi::PyExc_ImportError,
+                c"a frozen object refers to the module %R, which this interpreter has no own one of".as_ptr(),
+                name,
+            );
+        }
+        Raised
     }
 }
 

@@ -7,7 +7,7 @@ use super::{c_type, transfer};
 use crate::freeze::run;
 use crate::lifetime::{count, references};
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object, PROXY};
+use crate::object::header::{self, Object, PROXY};
 use crate::object::raise::Raised;
 
 /// An owned, counted reference to an object that any interpreter may use.
@@ -109,7 +109,7 @@ unsafe fn require_sharable(op: Object, taker: &CStr) -> Result<(), Raised> {
     // SAFETY: a GIL is held and `op` alive.
     unsafe {
         transfer::require_shared_allocator()?;
-        if header::flags(op) & FROZEN != 0 || header::flags(op) & PROXY == 0 && run::is_frozen(op)? {
+        if header::is_frozen(op) || header::flags(op) & PROXY == 0 && run::is_frozen(op)? {
             return Ok(());
         }
         refuse(op, taker);

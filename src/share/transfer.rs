@@ -4,7 +4,7 @@
 //! (`_PyObject_GetXIData` in crossinterp.c) and through the channels of this runtime.
 
 use crate::object::ffi;
-use crate::object::header::{self, FROZEN, Object, STATIC};
+use crate::object::header::{self, Object, STATIC};
 use crate::object::raise::Raised;
 
 /// Whether `op` passes by reference. A plain constant of the builtin types, which CPython passes itself, does not.
@@ -33,8 +33,8 @@ pub unsafe fn is_shared(op: Object) -> Result<bool, Raised> {
 pub unsafe fn passes(op: Object) -> bool {
     // SAFETY: the caller's; a type has a name.
     unsafe {
-        let flags = header::flags(op);
-        flags & FROZEN != 0 && (flags & STATIC == 0 || header::type_name(header::type_of(op)).contains('.'))
+        header::is_frozen(op)
+            && (header::flags(op) & STATIC == 0 || header::type_name(header::type_of(op)).contains('.'))
     }
 }
 

@@ -19,10 +19,12 @@ use std::ptr;
 use super::library::{self, Own};
 use super::{cfunction, code, idle, interpreter, module};
 use crate::freeze::detach::{self, Load};
+use crate::lifetime::count;
 use crate::object::address::AddressMap;
 use crate::object::answer::or_null;
 use crate::object::ffi;
 use crate::object::header::{self, Object};
+use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
 
 struct View {
@@ -64,13 +66,53 @@ impl View {
     }
 }
 
+/// What a function that evaluates annotations has left in the interpreter that froze it.
+struct AtHome {
+    /// As of a [`View`].
+    namespace: Object,
+    /// A tuple, owned: null for a cell that was frozen with the function, else a weak reference to what it held, or a
+    /// tuple of that.
+    contents: Object,
+}
+
 /// The views of one interpreter, by address of the frozen function.
 #[derive(Default)]
 pub struct Views {
     views: AddressMap<Object, View>,
+    /// By the version of the function, which no other has.
+    at_home: AddressMap<usize, AtHome>,
 }
 
 impl Views {
+    /// Makes room for `n` more calls of [`Views::keep_at_home`].
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn reserve_at_home(&mut self, n: usize) -> Result<(), OutOfMemory> {
+        Ok(self.at_home.try_reserve(n)?)
+    }
+
+    /// Keeps what cells of `function`, which was just frozen, have held, for its views here. There is room. Returns what of
+    /// the reference that is taken over is not kept.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's GIL; `contents` is a tuple as [`AtHome`] has it.
+    pub unsafe fn keep_at_home(&mut self, function: &ffi::PyFunctionObject, contents: Object) -> Object {
+        if function.func_version < ffi::_Py_FROZEN_VERSION {
+            return contents; // there are no versions any more
+        }
+        // SAFETY: given up with the entry.
+        unsafe { ffi::Py_IncRef(function.func_globals) };
+        let entry = AtHome { namespace: function.func_globals, contents };
+        self.at_home.insert(function.func_version as usize, entry);
+        ptr::null_mut()
+    }
+
+    /// What was kept for `function`, borrowed, or null.
+    fn contents_of(&self, function: &ffi::PyFunctionObject) -> Object {
+        self.at_home.get(&(function.func_version as usize)).map_or(ptr::null_mut(), |kept| kept.contents)
+    }
+
     unsafe fn find(&mut self, function: Object, namespace: Object) -> Option<Object> {
         let view = self.views.get_mut(&function)?;
         if view.namespace != namespace {
@@ -86,13 +128,18 @@ impl Views {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn forget(&mut self, function: Object) {
+        // SAFETY: a function that still has its fields.
+        let version = unsafe { (*function.cast::<ffi::PyFunctionObject>()).func_version };
+        let kept = self.at_home.remove(&(version as usize));
         if let Some(view) = self.views.remove(&function) {
             // SAFETY: the entry owned both, and is gone from the table.
             unsafe { release(view) };
         }
+        // SAFETY: as above.
+        kept.into_iter().for_each(|kept| unsafe { kept.give_up() });
     }
 
-    /// Drops every view that was not called since the last time.
+    /// Drops every view that was not called since the last time, and what is kept of functions that others have released.
     ///
     /// # Safety
     /// As [`Views::forget`].
@@ -103,10 +150,17 @@ impl Views {
         }
         // SAFETY: the caller's.
         idle.extend(self.views.extract_if(|_, view| unsafe { !view.take_recent() }).map(|(_, view)| view));
+        let mut orphans = Vec::new();
+        if orphans.try_reserve_exact(self.at_home.len()).is_ok() {
+            // SAFETY: the caller's.
+            orphans.extend(self.at_home.extract_if(|_, kept| unsafe { kept.is_orphan() }).map(|(_, kept)| kept));
+        }
         for view in idle {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
         }
+        // SAFETY: as in `forget`.
+        orphans.into_iter().for_each(|kept| unsafe { kept.give_up() });
     }
 
     /// Drops every view. True if there was one.
@@ -114,18 +168,44 @@ impl Views {
     /// # Safety
     /// As [`Views::forget`].
     pub unsafe fn clear(&mut self) -> bool {
-        let views = std::mem::take(&mut self.views);
-        let had_views = !views.is_empty();
+        let (views, at_home) = (std::mem::take(&mut self.views), std::mem::take(&mut self.at_home));
+        let had_some = !views.is_empty() || !at_home.is_empty();
         for (_, view) in views {
             // SAFETY: as in `forget`.
             unsafe { release(view) };
         }
-        had_views
+        // SAFETY: as in `forget`.
+        at_home.into_values().for_each(|kept| unsafe { kept.give_up() });
+        had_some
+    }
+
+    /// The frozen namespace, borrowed, that `globals` stand for in the view that runs with them; or null.
+    unsafe fn namespace_of(&self, globals: Object) -> Object {
+        // SAFETY: the functions are the views' own.
+        let of_view =
+            |view: &&View| unsafe { (*view.function.cast::<ffi::PyFunctionObject>()).func_globals } == globals;
+        self.views.values().find(of_view).map_or(ptr::null_mut(), |view| view.namespace)
     }
 
     /// The number of views.
     pub fn count(&self) -> usize {
         self.views.len()
+    }
+}
+
+impl AtHome {
+    /// Whether the function is gone, which alone had its namespace.
+    unsafe fn is_orphan(&self) -> bool {
+        // SAFETY: owned.
+        count::count_of(unsafe { header::refcnt(self.namespace) }) == Some(1)
+    }
+
+    unsafe fn give_up(self) {
+        // SAFETY: both are owned.
+        unsafe {
+            ffi::Py_DecRef(self.contents);
+            ffi::Py_DecRef(self.namespace);
+        }
     }
 }
 
@@ -173,6 +253,19 @@ pub unsafe fn find(function: Object, interpreter: i64) -> Object {
     }
 }
 
+/// What a write to `globals`, with which a view of the running interpreter runs, is shown to have written: the frozen
+/// namespace, `f.__globals__`; None if the view is gone, and only a frame of it still runs. Borrowed.
+///
+/// # Safety
+/// A GIL is held. Whatever runs Python code may drop the view.
+pub unsafe fn shown_namespace(globals: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe {
+        let namespace = interpreter::existing().map(|state| state.views.namespace_of(globals));
+        namespace.filter(|namespace| !namespace.is_null()).unwrap_or(&raw mut ffi::_Py_NoneStruct)
+    }
+}
+
 /// A new reference to the running interpreter's view of a frozen function, or
 /// `None` with a Python exception.
 ///
@@ -216,11 +309,15 @@ unsafe fn link(function: Object, namespace: Object) -> Option<Object> {
             return None;
         }
         let local = &mut *view.cast::<ffi::PyFunctionObject>();
+        let Ok(closure) = local_closure(frozen) else {
+            ffi::Py_DecRef(view);
+            return None;
+        };
+        ffi::Py_DecRef(std::mem::replace(&mut local.func_closure, closure));
         for (slot, value) in [
             (&mut local.func_name, frozen.func_name),
             (&mut local.func_defaults, frozen.func_defaults),
             (&mut local.func_kwdefaults, frozen.func_kwdefaults),
-            (&mut local.func_closure, frozen.func_closure),
             (&mut local.func_module, frozen.func_module),
             (&mut local.func_doc, frozen.func_doc),
         ] {
@@ -283,7 +380,7 @@ pub unsafe fn module_globals(captured: Object) -> Result<Option<Object>, Raised>
 unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
     // SAFETY: a GIL is held; borrowed references are used at once.
     unsafe {
-        if detach::is_annotation_code(frozen.func_code)
+        if detach::is_evaluator_code(frozen.func_code)
             && let Some(globals) = module_globals(frozen.func_globals).ok()?
         {
             return Some(globals);
@@ -298,15 +395,16 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
             filled = filled && library::add_found(frozen.func_code, globals, namespace).is_ok();
             ffi::Py_DecRef(namespace);
         }
-        // Of the interpreter's state: the module is no longer found while the interpreter ends.
-        let builtins = ffi::imm_builtins_dict();
+        let builtins = local_builtins(frozen).unwrap_or(ptr::null_mut());
         // `warnings` notes in the caller's globals what it has shown.
         let shown = ffi::PyDict_New();
         filled = filled
             && !shown.is_null()
+            && !builtins.is_null()
             && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), builtins) == 0
             && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
         ffi::Py_DecRef(shown);
+        ffi::Py_DecRef(builtins);
         if !filled {
             ffi::Py_DecRef(globals);
             return None;
@@ -317,6 +415,72 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         }
         header::set_flags(globals, header::flags(globals) | header::FROZEN);
         Some(globals)
+    }
+}
+
+/// The closure that the view runs with, a new reference, or null: that of the frozen function, but for cells whose contents
+/// were left in this interpreter, and are still there.
+unsafe fn local_closure(frozen: &ffi::PyFunctionObject) -> Result<Object, Raised> {
+    // SAFETY: a GIL is held; PyTuple_SetItem takes over the new reference.
+    unsafe {
+        let contents = interpreter::existing().map_or(ptr::null_mut(), |state| state.views.contents_of(frozen));
+        if contents.is_null() {
+            ffi::Py_IncRef(frozen.func_closure);
+            return Ok(frozen.func_closure);
+        }
+        ffi::Py_IncRef(contents);
+        let n = ffi::PyTuple_Size(contents);
+        let closure = ffi::PyTuple_New(n);
+        let filled = raise::unless_null(closure).and_then(|closure| {
+            (0..n).try_for_each(|i| {
+                let cell = local_cell(ffi::PyTuple_GetItem(frozen.func_closure, i), ffi::PyTuple_GetItem(contents, i))?;
+                raise::unless_negative(ffi::PyTuple_SetItem(closure, i, cell))
+            })
+        });
+        ffi::Py_DecRef(contents);
+        if filled.is_err() {
+            ffi::Py_DecRef(closure);
+        }
+        filled.map(|()| closure)
+    }
+}
+
+/// A new reference to a cell with what `held` leads to, or to `cell` if that is nothing.
+unsafe fn local_cell(cell: Object, held: Object) -> Result<Object, Raised> {
+    // SAFETY: as `local_closure`.
+    unsafe {
+        let mut content = ptr::null_mut();
+        if held.is_null() {
+        } else if header::type_of(held) == &raw mut ffi::PyTuple_Type {
+            content = ffi::Py_NewRef(ffi::PyTuple_GetItem(held, 0));
+        } else {
+            raise::unless_negative(ffi::PyWeakref_GetRef(held, &raw mut content))?;
+        }
+        if content.is_null() {
+            return Ok(ffi::Py_NewRef(cell));
+        }
+        let own = ffi::PyCell_New(content);
+        ffi::Py_DecRef(content);
+        raise::unless_null(own)
+    }
+}
+
+/// The builtins that the view runs with: new reference to the interpreter's, or, for a function that was made with others,
+/// to a dict that refuses writes.
+unsafe fn local_builtins(frozen: &ffi::PyFunctionObject) -> Result<Object, Raised> {
+    // SAFETY: as `local_globals`.
+    unsafe {
+        if frozen.func_builtins.is_null() {
+            // Of the interpreter's state: the module is no longer found while the interpreter ends.
+            return Ok(ffi::Py_NewRef(ffi::imm_builtins_dict()));
+        }
+        let builtins = raise::unless_null(ffi::PyDict_Copy(frozen.func_builtins))?;
+        if let Err(raised) = resolve_values(builtins) {
+            ffi::Py_DecRef(builtins);
+            return Err(raised);
+        }
+        header::set_flags(builtins, header::flags(builtins) | header::FROZEN);
+        Ok(builtins)
     }
 }
 
