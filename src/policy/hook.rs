@@ -2,7 +2,8 @@
 //!
 //! A search that meets an object whose type has the hook, and whose hook was not called in this freeze, notes it. When the
 //! search has ended it is rolled back, the hooks are called, with no mark anywhere, and the graph is searched
-//! again: whatever they have changed or added is found then, with the hooks of its own.
+//! again: whatever they have changed or added is found then, with the hooks of its own. If those add more, it is first looked
+//! for from the objects whose hooks were called, and the whole graph is searched again when there is none left.
 //!
 //! A hook may freeze something itself. What a thread has called in a freeze counts as called for the freezes nested in it,
 //! and the other way round, so that each hook is called once, also where a hook freezes the very graph that its object is in.
