@@ -17,7 +17,7 @@ use super::work::WordStack;
 use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::raise::{self, Raised};
-use crate::share::interpreter;
+use crate::share::monitor;
 
 /// What a function gets, and gives, at commit. All are owned, and may be null but for the namespace.
 pub struct Detached {
@@ -61,7 +61,7 @@ impl Detached {
     unsafe fn fill(&mut self, function: &ffi::PyFunctionObject, named: Object) -> Result<(), Stop> {
         // SAFETY: as `prepare`.
         unsafe {
-            self.code = interpreter::current().ok_or(Raised)?.codes.original(function.func_code);
+            self.code = monitor::original(function.func_code);
             ffi::Py_IncRef(self.code);
             self.capture_module(function.func_globals)?;
             if !is_annotation_code(function.func_code) {

@@ -16,6 +16,7 @@ use super::code::Codes;
 use super::exception::Exceptions;
 use super::local::Locals;
 use super::module::{Modules, Proxies};
+use super::monitor::Monitors;
 use super::part::Parts;
 use super::sentinel::Sentinels;
 use super::view::Views;
@@ -41,6 +42,8 @@ pub struct Interpreter {
     pub views: Views,
     /// Copies of frozen code that functions were made from here.
     pub codes: Codes,
+    /// Copies of frozen code that were made here in any way, and the events that are monitored in them.
+    pub monitors: Monitors,
     /// What is called here for functions of C modules that others have frozen.
     pub counterparts: Counterparts,
     /// What frozen modules stand for here.
@@ -73,6 +76,7 @@ impl Interpreter {
         unsafe {
             self.views.drop_idle();
             self.codes.drop_idle();
+            self.monitors.drop_idle();
             self.counterparts.drop_idle();
             self.subclasses.drop_idle();
             self.locals.drop_idle();
@@ -210,6 +214,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             hooks: Hooks::default(),
             views: Views::default(),
             codes: Codes::default(),
+            monitors: Monitors::default(),
             counterparts: Counterparts::default(),
             modules: Modules::default(),
             subclasses: Subclasses::default(),
@@ -250,6 +255,7 @@ unsafe extern "C" fn release(capsule: Object) {
         let mut state = Box::from_raw(state);
         let proxies = std::mem::take(&mut state.proxies);
         proxies.while_ending(|proxies| {
+            state.monitors.clear();
             state.views.clear();
             state.codes.clear();
             state.counterparts.clear();

@@ -25,6 +25,8 @@ pub mod module;
 #[cfg(feature = "cpython")]
 pub mod module_type;
 #[cfg(feature = "cpython")]
+pub mod monitor;
+#[cfg(feature = "cpython")]
 pub mod node;
 #[cfg(feature = "cpython")]
 pub mod part;

@@ -294,7 +294,8 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         let shown = ffi::PyDict_New();
         let filled = !shown.is_null()
             && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), builtins) == 0
-            && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
+            && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0
+            && set_file(frozen, globals).is_ok();
         ffi::Py_DecRef(shown);
         if !filled {
             ffi::Py_DecRef(globals);
@@ -306,6 +307,22 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         }
         header::set_flags(globals, header::flags(globals) | header::FROZEN);
         Some(globals)
+    }
+}
+
+/// Tells tools that ask a frame's globals, such as `trace`, which file the function is of.
+unsafe fn set_file(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<(), Raised> {
+    const NO_FILE: u32 = '<' as u32;
+    // SAFETY: a GIL is held; the name of a code object's file is a string.
+    unsafe {
+        let name = (*frozen.func_code.cast::<ffi::PyCodeObject>()).co_filename;
+        if ffi::PyUnicode_GetLength(name) == 0 || ffi::PyUnicode_ReadChar(name, 0) == NO_FILE {
+            return Ok(());
+        }
+        let file = raise::unless_null(ffi::PyUnicode_FromString(c"__file__".as_ptr()))?;
+        let set = ffi::PyDict_SetDefault(globals, file, name);
+        ffi::Py_DecRef(file);
+        raise::unless_null(set).map(|_| ())
     }
 }
 
