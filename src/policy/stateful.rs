@@ -142,6 +142,9 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("_weakrefset", &["_IterationGuard"], SCHEDULES),
     ("ast", &["unparse"], CACHES),
     ("difflib", &["HtmlDiff"], CACHES),
+    ("ntpath", &["expandvars"], CACHES),
+    ("posixpath", &["expandvars"], CACHES),
+    ("uuid", &["getnode", "uuid1", "uuid6", "uuid7"], CACHES),
     ("weakref", &["finalize"], REGISTERED),
 ];
 
