@@ -57,6 +57,37 @@ def test_a_module_that_cannot_be_imported_is_told(check, tmp_path):
     assert "no_such_package cannot be imported" in shown
 
 
+@pytest.mark.parametrize("name", ["./vals.py", "folder/vals", ".relative", ""])
+def test_what_is_no_name_of_a_module_is_told_so(check, name):
+    status, shown = check(name)
+    assert (status, len(shown.splitlines())) == (2, 1)
+    assert "is no name to import: for a file, name its module" in shown
+
+
+def test_a_package_that_fails_in_any_way_is_told(check, tmp_path):
+    (tmp_path / "failing.py").write_text("1 / 0")
+    status, shown = check("failing")
+    assert (status, shown) == (2, "failing cannot be imported: ZeroDivisionError: division by zero\n")
+
+
+def test_the_decoder_of_json_is_listed_as_freezable_and_freezes(check, run_python):
+    status, shown = check("json.decoder")
+    assert (status, "json.decoder.JSONDecoder\n" in shown) == (0, True), shown
+    run_python("""if True:
+        import json
+        from concurrent import interpreters
+        from immutable import freeze
+        decoder = freeze(json.JSONDecoder(parse_float=str, object_pairs_hook=tuple))
+        text = '{"a": [1, 2.50, {"a": NaN}]}'
+        interpreter = interpreters.create()
+        assert decoder.decode(text)[0][1][1] == "2.50"
+        interpreter.prepare_main(decoder=decoder, text=text, expected=repr(decoder.decode(text)))
+        interpreter.exec("for _ in range(9): assert repr(decoder.decode(text)) == expected")
+        interpreter.close()
+        assert json.loads(text)["a"][1] == 2.5
+    """)
+
+
 def test_a_module_in_c_that_opts_in_is_freezable_and_exact(check):
     status, shown = check("tally", paths=[tally().parent])
     assert status == 0

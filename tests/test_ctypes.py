@@ -1,7 +1,7 @@
 """Structures, unions, arrays and values of ctypes: frozen, written in every way, and used by another interpreter.
 
-What C code, or a bare address, writes asks no barrier: see the guide. So what holds an address refuses, and what lends its
-memory does until it has it back.
+What C code writes, or goes by a bare address, asks no barrier: see the guide. So what holds an address refuses, and
+what lends its memory does until it has it back.
 """
 
 import copy

@@ -13,6 +13,7 @@ import contextvars
 import copy
 import dataclasses
 import email
+import email.header
 import email.message
 import enum
 import functools
@@ -29,10 +30,12 @@ import statistics
 import string
 import textwrap
 import threading
+import traceback
 import types
 import typing
 import uuid
 import weakref
+import xml.dom.minidom
 from concurrent import interpreters
 
 import pytest
@@ -221,6 +224,25 @@ dHdv
 """
 
 
+def message_with_header():
+    made = email.message.Message()
+    made["Subject"] = email.header.Header("Gr\u00fc\u00dfe", "utf-8")
+    return made
+
+
+def traceback_exception():
+    try:
+        return {}["missing"]
+    except KeyError as error:
+        return traceback.TracebackException.from_exception(error)
+
+
+def path_with_info():
+    made = pathlib.Path(__file__)
+    assert made.info.exists()
+    return made
+
+
 def context(variables=2):
     made = contextvars.Context()
     for number in range(variables):
@@ -400,6 +422,28 @@ VALUES = {
         lambda: email.message_from_string(MULTIPART),
         "[part.get_payload(decode=True) for part in value.walk()], value.get_boundary(), "
         "value.as_string(), value['From']",
+    ),
+    "Header": (
+        lambda: email.header.Header("Gr\u00fc\u00dfe", "utf-8", header_name="Subject"),
+        "str(value), value.encode(), value == str(value)",
+    ),
+    "Message with a Header": (
+        message_with_header,
+        "str(value['Subject']), value['Subject'].encode(), value.as_string()",
+    ),
+    "document": (
+        lambda: xml.dom.minidom.parseString("<page lang='en'><title/>text<!-- note --></page>"),
+        "value.toxml(), value.documentElement.firstChild.attributes.items(), "
+        "value.documentElement.getAttribute('lang'), "
+        "[node.hasAttribute('lang') for node in value.getElementsByTagName('*')], value.cloneNode(True).toprettyxml()",
+    ),
+    "TracebackException": (
+        traceback_exception,
+        "list(value.format()), str(value), [frame.line for frame in value.stack], value.stack.format()",
+    ),
+    "Path with info": (
+        path_with_info,
+        "value.info.exists(), value.info.is_dir(), value.info.is_file(), value.info.is_symlink()",
     ),
     "weak reference": (
         lambda: (lambda shape: [shape, weakref.ref(shape), weakref.proxy(shape)])(Shape(2)),
@@ -1159,6 +1203,70 @@ STATEFUL = {
     "TCPServer class": (lambda: __import__("socketserver").TCPServer, "import socketserver"),
     "generator": (lambda: (n for n in ()), "list(n for n in ())"),
     "count": (instance_of("itertools.count"), "import itertools; next(itertools.count())"),
+    "FileInput": (
+        instance_of("fileinput.FileInput", [__file__]),
+        "import fileinput; next(fileinput.FileInput([fileinput.__file__]))",
+    ),
+    "TopologicalSorter": (
+        instance_of("graphlib.TopologicalSorter", {1: [2]}),
+        "import graphlib; assert list(graphlib.TopologicalSorter({1: [2]}).static_order()) == [2, 1]",
+    ),
+    "HTMLParser": (
+        instance_of("html.parser.HTMLParser"),
+        "import html.parser; html.parser.HTMLParser().feed('<p>')",
+    ),
+    "OptionParser": (instance_of("optparse.OptionParser"), "import optparse; optparse.OptionParser().parse_args([])"),
+    "HelpFormatter": (instance_of("optparse.IndentedHelpFormatter"), "import optparse; optparse.TitledHelpFormatter()"),
+    "dircmp": (
+        instance_of("filecmp.dircmp", ".", "."),
+        "import filecmp; filecmp.dircmp('.', '.').common",
+    ),
+    "SequenceMatcher": (
+        instance_of("difflib.SequenceMatcher", None, "abc", "abd"),
+        "import difflib; difflib.SequenceMatcher(None, 'abc', 'abd').ratio()",
+    ),
+    "HtmlDiff": (instance_of("difflib.HtmlDiff"), "import difflib; difflib.HtmlDiff().make_table(['a'], ['b'])"),
+    "Profile": (instance_of("profile.Profile"), "import profile; profile.Profile().runcall(str)"),
+    "Trace": (instance_of("trace.Trace"), "import trace; trace.Trace(trace=False).runfunc(str)"),
+    "mailbox": (
+        lambda: __import__("mailbox").Maildir,
+        "import mailbox; mailbox.MaildirMessage('a: b')",
+    ),
+    "Compile": (instance_of("codeop.Compile"), "import codeop; codeop.Compile()('1', 'name', 'eval')"),
+    "redirect_stdout": (
+        instance_of("contextlib.redirect_stdout", None),
+        "import contextlib, sys\nwith contextlib.redirect_stdout(sys.stdout): pass",
+    ),
+    "chdir": (instance_of("contextlib.chdir", "."), "import contextlib\nwith contextlib.chdir('.'): pass"),
+    "Generator of e-mail": (
+        instance_of("email.generator.Generator", None),
+        "import email, io; email.generator.Generator(io.StringIO()).flatten(email.message_from_string('a: b'))",
+    ),
+    "ContentHandler": (
+        instance_of("xml.sax.handler.ContentHandler"),
+        "import xml.sax.handler; xml.sax.parseString('<a/>', xml.sax.handler.ContentHandler())",
+    ),
+    "XMLReader": (instance_of("xml.sax.xmlreader.XMLReader"), "import xml.sax; xml.sax.make_parser()"),
+    "C14NWriterTarget": (
+        instance_of("xml.etree.ElementTree.C14NWriterTarget", print),
+        "import xml.etree.ElementTree as e; e.canonicalize('<a/>')",
+    ),
+    "finalize": (
+        lambda: weakref.finalize(Shape, print),
+        "import weakref\nclass C: pass\nc = C(); weakref.finalize(c, str).detach()",
+    ),
+    "uuid.uuid7": (lambda: uuid.uuid7, "import uuid; assert uuid.uuid7() < uuid.uuid7()"),
+    "expandvars": (lambda: __import__("os").path.expandvars, "import os; assert os.path.expandvars('a$') == 'a$'"),
+    "ast.unparse": (lambda: ast.unparse, "import ast; ast.unparse(ast.parse('1'))"),
+    "Completer": (
+        instance_of("rlcompleter.Completer", {}),
+        "import rlcompleter; rlcompleter.Completer({}).complete('a', 0)",
+    ),
+    "Untokenizer": (instance_of("tokenize.Untokenizer"), "import tokenize; tokenize.untokenize([(1, 'a')])"),
+    "Pickler in Python": (
+        lambda: pickle._Pickler(types.SimpleNamespace(write=len)),
+        "import io, pickle; pickle._Pickler(io.BytesIO()).dump(1)",
+    ),
     "Interpreter": (interpreters.get_main, "from concurrent import interpreters; interpreters.get_current()"),
 }
 
@@ -1170,6 +1278,7 @@ class Holder:
         self.held = held
 
 
+@pytest.mark.filterwarnings("ignore:The profile module is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", STATEFUL)
 def test_what_must_go_on_working_refuses_with_advice(name, module):
     make, works = STATEFUL[name]
@@ -1196,6 +1305,34 @@ def test_instances_of_derived_classes_refuse_as_their_bases_do():
     assert not is_frozen(Worker)
     assert not is_frozen(threading.Thread)
     refusal(Worker)
+
+
+def test_a_class_whose_instances_refuse_is_of_use_in_frozen_functions(run_python):
+    run_python("""if True:
+        from difflib import SequenceMatcher
+        from graphlib import TopologicalSorter
+        from html.parser import HTMLParser
+        from immutable import NotFreezableError, freeze
+
+        class Texts(HTMLParser):
+            def handle_data(self, data):
+                self.text = data
+
+        @freeze
+        def use(pages):
+            parser = Texts()
+            parser.feed(pages)
+            order = list(TopologicalSorter({1: [2]}).static_order())
+            return parser.text, order, SequenceMatcher(None, "a", "a").ratio()
+
+        assert use("<p>text</p>") == ("text", [2, 1], 1.0)
+        try:
+            freeze(Texts())
+        except NotFreezableError as error:
+            assert "make it where it is used" in error.reason
+        else:
+            raise AssertionError
+    """)
 
 
 def test_code_that_names_the_module_freezes(module, other):
@@ -1287,7 +1424,7 @@ PROMISED = {
     "ipaddress.IPv4Address": ["IPv4Address"],
     "ipaddress.IPv6Network": ["IPv6Network"],
     "pathlib.PurePath": ["PurePath", "PureWindowsPath", "Path"],
-    "pathlib.Path": ["Path"],
+    "pathlib.Path": ["Path", "Path with info"],
     "array.array": ["array", "array of text"],
     "struct.Struct": ["Struct"],
     "functools.partial": ["partial", "partial with a placeholder"],
@@ -1308,8 +1445,11 @@ PROMISED = {
     "string.Template": ["string.Template"],
     "string.templatelib.Template": ["t-string"],
     "statistics.NormalDist": ["NormalDist"],
+    "traceback.TracebackException": ["TracebackException"],
+    "xml.dom.minidom.Document": ["document"],
     "xml.etree.ElementTree.Element": ["Element"],
-    "email.message.Message": ["Message with parts"],
+    "email.header.Header": ["Header"],
+    "email.message.Message": ["Message with parts", "Message with a Header"],
     "email.message.EmailMessage": ["EmailMessage"],
     "http.cookiejar.CookieJar": ["CookieJar"],
     "argparse.Namespace": ["Namespace"],

@@ -59,6 +59,7 @@ RECIPES = {
     "_contextvars.ContextVar": "__import__('contextvars').ContextVar('name', default=(1,))",
     "_csv.Dialect": "__import__('csv').get_dialect('excel')",
     "_sre.SRE_Template": "__import__('re')._compile_template(__import__('re').compile('(.)'), r'a\\1')",
+    "_json.Scanner": "__import__('json').JSONDecoder(parse_constant=str).scan_once",
     "_struct.Struct": "__import__('struct').Struct('<hi')",
     "_typing._ConstEvaluator": "__import__('typing').TypeVar('T', bound=int).evaluate_bound",
     "builtins.builtin_function_or_method": "__import__('immutable').freeze(__import__('math').sqrt)",
@@ -161,8 +162,17 @@ SHOWN_OTHERWISE = {
 # Called to no purpose, or with a purpose that is not ours: they make other objects, or end the process.
 NOT_CALLED = {"__class__", "__del__", "__init_subclass__", "__getattribute__", "__dealloc__"}
 
-# What freezing changes by design, or what is shown otherwise.
-NOT_COMPARED = {"__dict__", "__weakref__", "__subclasses__", "__doc__", "__globals__", "__builtins__", "readonly"}
+# What freezing changes by design, what copyreg notes in a class, or what is shown otherwise.
+NOT_COMPARED = {
+    "__dict__",
+    "__weakref__",
+    "__subclasses__",
+    "__doc__",
+    "__globals__",
+    "__builtins__",
+    "__slotnames__",
+    "readonly",
+}
 
 GUESSES = ["", "1", "'a'", "b'a'", "[1, 2]", "(1, 2)", "{'a': 1}", "len", "len, 1", "1, 2", "'a', 'b'", "range(9)"]
 

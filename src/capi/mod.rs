@@ -21,7 +21,7 @@ use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::{Policy, Scope, examine};
 use crate::python::static_type::_PyImmutable_InitTypes;
-use crate::share::{self, c_type, ending, exception, interpreter, namesake, sentinel};
+use crate::share::{self, c_type, ending, exception, interpreter, monitor, namesake, sentinel};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -356,6 +356,29 @@ pub unsafe extern "C" fn _PyImmutable_IsForeign(module: Object) -> c_int {
 pub unsafe extern "C" fn _PyImmutable_LocalCode(code: Object) -> Object {
     // SAFETY: the caller's.
     unsafe { or_null(share::code::local(code)) }
+}
+
+/// `_PyImmutable_SetLocalEvents`
+///
+/// # Safety
+/// `code` is a code object; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_SetLocalEvents(code: Object, tool: c_int, events: c_int) -> c_int {
+    // SAFETY: the caller's.
+    match unsafe { monitor::set_events(code, tool, events.cast_unsigned()) } {
+        Ok(()) => 0,
+        Err(Raised) => -1,
+    }
+}
+
+/// `_PyImmutable_GetLocalEvents`
+///
+/// # Safety
+/// `code` is a frozen code object; the caller holds a GIL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_GetLocalEvents(code: Object, tool: c_int) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { monitor::events(code, tool) }.cast_signed()
 }
 
 /// `_PyImmutable_FindView`

@@ -28,7 +28,7 @@ use crate::object::ffi;
 use crate::object::header::{self, Object, VISITED};
 use crate::object::raise::{self, Raised};
 use crate::policy::Refusal;
-use crate::share::{interpreter, library};
+use crate::share::{interpreter, library, monitor};
 
 const ODD_BUILTINS: &str = "it runs with builtins of its own that are no plain dict: \
     make it with a dict for __builtins__, or with none";
@@ -90,7 +90,7 @@ impl Detached {
     ) -> Result<(), Stop> {
         // SAFETY: as `prepare`.
         unsafe {
-            self.code = interpreter::current().ok_or(Raised)?.codes.original(function.func_code);
+            self.code = monitor::original(function.func_code);
             ffi::Py_IncRef(self.code);
             self.capture_module(function.func_globals)?;
             let is_evaluator = is_evaluator_code(function.func_code);

@@ -837,7 +837,7 @@ unsafe fn settle(op: Object) {
                 (*dict)._ma_watcher_tag = 0;
             }
         } else if ty == &raw mut ffi::PyCode_Type {
-            ffi::imm_forget_code_version(op.cast());
+            ffi::imm_retire_code(op.cast());
         }
     }
 }

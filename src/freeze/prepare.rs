@@ -20,7 +20,7 @@ use crate::object::raise::{self, Raised};
 use crate::policy::examine::{self, Examined};
 use crate::policy::{self, Refusal, declared};
 use crate::share::part::{self, Kind};
-use crate::share::{cfunction, class, idle, interpreter, module, module_type, string};
+use crate::share::{cfunction, class, idle, interpreter, module, module_type, monitor, string};
 
 /// list.sort() empties the list, and marks it, while it runs.
 const SORTING: &str = "it is being sorted: freeze it when that is done";
@@ -310,6 +310,8 @@ impl Prepared {
                 Preparation::Code => {
                     if self.is_dry_run {
                         self.note_code_parts(op)?;
+                    } else {
+                        monitor::adopt_events(op)?;
                     }
                     Ok(make_code_parts(op.cast())?)
                 }

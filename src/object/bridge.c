@@ -22,6 +22,25 @@ imm_gc_heap_size(void)
     return &PyInterpreterState_Get()->gc.heap_size;
 }
 
+uintptr_t
+imm_tool_version(int tool)
+{
+    return PyInterpreterState_Get()->monitoring_tool_versions[tool];
+}
+
+_PyMonitoringEventSet
+imm_local_events(PyCodeObject *code, int tool)
+{
+    _PyMonitoringEventSet events = 0;
+    _PyCoMonitoringData *data = code->_co_monitoring;
+    if (data != NULL && data->tool_versions[tool] == imm_tool_version(tool)) {
+        for (int i = 0; i < _PY_MONITORING_UNGROUPED_EVENTS; i++) {
+            events |= (_PyMonitoringEventSet)((data->local_monitors.tools[i] >> tool) & 1) << i;
+        }
+    }
+    return events;
+}
+
 PyObject *
 imm_modules(void)
 {
@@ -403,8 +422,9 @@ imm_shared_keys(PyTypeObject *type)
 }
 
 void
-imm_forget_code_version(PyCodeObject *code)
+imm_retire_code(PyCodeObject *code)
 {
+    code->_co_instrumentation_version = ~(uintptr_t)_PY_EVAL_EVENTS_MASK;
     struct _func_version_cache_item *slot =
         PyInterpreterState_Get()->func_state.func_version_cache
         + code->co_version % FUNC_VERSION_CACHE_SIZE;

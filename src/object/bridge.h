@@ -13,10 +13,18 @@
 #include "pycore_dict.h"
 #include "pycore_function.h"
 #include "pycore_gc.h"
+#include "pycore_instruments.h"
 #include "pycore_lazyimportobject.h"
 #include "pycore_moduleobject.h"
 #include "pycore_object.h"
 #include "pycore_setobject.h"
+
+/* Changes when the monitoring tool of this number in the current interpreter
+ * gives up its place: what it has set then counts no more. */
+uintptr_t imm_tool_version(int tool);
+
+/* The events that this tool has set on code itself. */
+_PyMonitoringEventSet imm_local_events(PyCodeObject *code, int tool);
 
 /* The number of objects that the collector of the current interpreter tracks:
  * changed with every object that is untracked by hand. */
@@ -166,9 +174,10 @@ PyDictKeysObject *imm_shared_keys(PyTypeObject *type);
 int imm_keys_are_sealed(PyDictKeysObject *keys);
 void imm_seal_keys(PyDictKeysObject *keys);
 
-/* Forget frozen code in the running interpreter's cache of code by version,
- * which holds no reference, since any interpreter may release it. */
-void imm_forget_code_version(PyCodeObject *code);
+/* Have functions that run frozen code take a copy of it at their next call: its
+ * version is never up to date. Forget it in the running interpreter's cache of
+ * code by version, which holds no reference, since any interpreter may release it. */
+void imm_retire_code(PyCodeObject *code);
 
 /* The running interpreter's table of the frozen functions that it called lately:
  * _Py_FROZEN_CALLS of them. */

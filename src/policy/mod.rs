@@ -218,7 +218,7 @@ pub unsafe fn by_nature(ty: Type) -> Treatment {
 /// Why the instances of `ty` refuse, if it is or derives from one of the standard library's stateful classes.
 unsafe fn stateful_base(ty: Type) -> Option<&'static str> {
     // SAFETY: the caller's; a ready type's tp_mro is a tuple of types.
-    unsafe { declared::mro(ty).find_map(|base| class_advice(base)) }
+    unsafe { declared::mro(ty).find_map(|base| advice_on(base, stateful::instance_advice)) }
 }
 
 /// Why a class itself refuses, if it is one of the standard library's stateful ones.
@@ -226,13 +226,19 @@ unsafe fn stateful_base(ty: Type) -> Option<&'static str> {
 /// # Safety
 /// `class` is a live, ready type; the caller holds a GIL.
 pub unsafe fn class_advice(class: Type) -> Option<&'static str> {
+    // SAFETY: the caller's.
+    unsafe { advice_on(class, stateful::advice) }
+}
+
+/// What `advice` says of a class, by its module and name.
+unsafe fn advice_on(class: Type, advice: impl FnOnce(&str, &str) -> Option<&'static str>) -> Option<&'static str> {
     // SAFETY: a heap type's dict is an exact dict; borrowed references are used at once.
     unsafe {
         if !header::is_python_class(class) || header::has_feature(class, ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) {
             return None;
         }
         let module = ffi::PyDict_GetItemWithError((*class).tp_dict, ffi::imm_name_module);
-        stateful::advice(text(module)?, text((*class.cast::<ffi::PyHeapTypeObject>()).ht_qualname)?)
+        advice(text(module)?, text((*class.cast::<ffi::PyHeapTypeObject>()).ht_qualname)?)
     }
 }
 

@@ -58,6 +58,7 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"odict_keys", Nature::Container),
     (c"odict_values", Nature::Container),
     (c"odict_items", Nature::Container),
+    (c"_json.Scanner", Nature::Container), // what it remembers, it remembers for one call
     // Ask the barrier.
     (c"ast.AST", Nature::Container),
     (c"_struct.Struct", Nature::Container),
@@ -126,7 +127,6 @@ pub const STANDARD_LIBRARY: &[(&CStr, Nature)] = &[
     (c"_pickle.PicklerMemoProxy", Nature::Stateful(BUILDER)),
     (c"_pickle.UnpicklerMemoProxy", Nature::Stateful(BUILDER)),
     (c"_pickle.Pdata", Nature::Stateful(BUILDER)),
-    (c"_json.Scanner", Nature::Stateful(CACHE)),
     (c"_json.Encoder", Nature::Stateful(CACHE)),
     (c"symtable entry", Nature::Stateful(BUILDER)),
     (c"EncodingMap", Nature::Stateful(CACHE)),

@@ -38,6 +38,13 @@ const SCHEDULES: &str = "its state changes with every event: keep it in immutabl
 const TESTS: &str = "tests and debuggers note what happens: keep them outside, through their module";
 const INTERPRETERS: &str = "it names an interpreter, or something that interpreters share, and passes to others as it is: \
     keep it outside of frozen objects, or use immutable.channel()";
+const READERS: &str =
+    "it goes on with each piece that it reads or writes: make it where it is used, and freeze what it gives";
+const COMPARISONS: &str = "it compares when it is asked, and remembers what it found: freeze what it gives";
+const PARSERS_OF_OPTIONS: &str = "it notes what it parses and prints: make it where it is used, and freeze the values that \
+    parse_args() gives";
+const REGISTERED: &str =
+    "it is called when its interpreter ends, or when an object of it goes: make it where the object is";
 const CACHES: &str = "it uses tables that its module fills in: name the module (`import` it) instead of the function";
 
 const ENVIRONMENT: &str = "the environment belongs to the process: name the module (`import os`) and look it up in \
@@ -71,6 +78,7 @@ const MODULES: &[Module] = &[
     module("concurrent.interpreters", INTERPRETERS),
     module("dbm", FILES),
     module("doctest", TESTS),
+    module("fileinput", FILES),
     module("ftplib", CONNECTIONS),
     all_but("http.client", &["HTTPMessage"], CONNECTIONS),
     module("http.server", CONNECTIONS),
@@ -93,10 +101,17 @@ const MODULES: &[Module] = &[
         ],
         LOGGING,
     ),
+    all_but(
+        "mailbox",
+        &["BabylMessage", "MHMessage", "MMDFMessage", "MaildirMessage", "Message", "mboxMessage"],
+        FILES,
+    ),
     module("mimetypes", CACHES),
     module("multiprocessing", PROCESSES),
     module("pdb", TESTS),
     module("poplib", CONNECTIONS),
+    module("profile", TESTS),
+    module("pstats", TESTS),
     module("queue", QUEUES),
     module("sched", SCHEDULES),
     module("selectors", CONNECTIONS),
@@ -113,6 +128,7 @@ const MODULES: &[Module] = &[
     module("tarfile", FILES),
     module("tempfile", FILES),
     module("threading", THREADS),
+    module("trace", TESTS),
     module("unittest", TESTS),
     module("urllib.request", CONNECTIONS),
     module("warnings", WARNINGS),
@@ -128,7 +144,38 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("os", &["_Environ"], ENVIRONMENT),
     ("contextlib", &["AsyncExitStack", "ExitStack", "_BaseExitStack"], EXITS),
     ("_weakrefset", &["_IterationGuard"], SCHEDULES),
+    ("ast", &["unparse"], CACHES),
+    ("difflib", &["HtmlDiff"], CACHES),
+    ("ntpath", &["expandvars"], CACHES),
+    ("posixpath", &["expandvars"], CACHES),
+    ("uuid", &["getnode", "uuid1", "uuid6", "uuid7"], CACHES),
+    ("weakref", &["finalize"], REGISTERED),
 ];
+
+/// Classes whose instances refuse: they freeze themselves, since new instances can be made of a frozen class.
+const INSTANCES: &[(&str, &[&str], &str)] = &[
+    ("_ast_unparse", &["Unparser"], READERS),
+    ("_markupbase", &["ParserBase"], READERS),
+    ("codeop", &["CommandCompiler", "Compile"], TESTS),
+    ("contextlib", &["_RedirectStream", "chdir"], EXITS),
+    ("difflib", &["SequenceMatcher"], COMPARISONS),
+    ("email.generator", &["Generator"], READERS),
+    ("filecmp", &["dircmp"], COMPARISONS),
+    ("graphlib", &["TopologicalSorter"], COMPARISONS),
+    ("optparse", &["HelpFormatter", "OptionContainer"], PARSERS_OF_OPTIONS),
+    ("pickle", &["_Pickler", "_Unpickler"], READERS),
+    ("rlcompleter", &["Completer"], READERS),
+    ("tokenize", &["Untokenizer"], READERS),
+    ("xml.etree.ElementTree", &["C14NWriterTarget", "XMLPullParser"], READERS),
+    ("xml.sax.handler", &["ContentHandler"], READERS),
+    ("xml.sax.xmlreader", &["XMLReader"], READERS),
+];
+
+/// Why an instance of the class that `module` defines under `name`, or of one derived from it, cannot be frozen, if so.
+pub fn instance_advice(module: &str, name: &str) -> Option<&'static str> {
+    let known = INSTANCES.iter().find(|(known, names, _)| *known == module && names.contains(&name));
+    known.map(|(.., advice)| *advice).or_else(|| advice(module, name))
+}
 
 /// Why what `module` defines under `name` cannot be frozen, if so. `name` may be followed by the rest of a qualified name.
 pub fn advice(module: &str, name: &str) -> Option<&'static str> {

@@ -1,11 +1,12 @@
 //! Local copies of frozen code objects.
 //!
 //! Bytecode specialises itself in place, and tracing and monitoring instrument it in place. So the code object of a
-//! frozen function, and code nested in it, is never run: each interpreter runs a copy of its own.
+//! frozen function, and code nested in it, is never run: each interpreter runs a copy of its own. Mutable functions and
+//! generators that had the code before it was frozen take a copy at their next `RESUME` (`_Py_InstrumentFrame`).
 
 use std::collections::HashMap;
 
-use super::interpreter;
+use super::{interpreter, monitor};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
 use crate::object::raise::{self, Raised};
@@ -23,18 +24,9 @@ struct Copy {
 #[derive(Default)]
 pub struct Codes {
     copies: HashMap<Object, Copy>,
-    /// The frozen code object of each copy.
-    originals: HashMap<Object, Object>,
 }
 
 impl Codes {
-    /// The frozen code object that `code` is a copy of, borrowed, or `code` itself.
-    ///
-    /// A function that is made from frozen code, and then frozen, needs no code of its own.
-    pub fn original(&self, code: Object) -> Object {
-        self.originals.get(&code).copied().unwrap_or(code)
-    }
-
     /// The copy for `code`, borrowed, unless it was frozen meanwhile.
     unsafe fn find(&mut self, code: Object) -> Option<Object> {
         let copy = self.copies.get_mut(&code)?;
@@ -54,9 +46,6 @@ impl Codes {
             return; // the next collection comes
         }
         idle.extend(self.copies.extract_if(|_, copy| !std::mem::take(&mut copy.recent)).map(|(_, copy)| copy));
-        for copy in &idle {
-            self.originals.remove(&copy.local);
-        }
         for copy in idle {
             // SAFETY: the entry owned both, and is gone from the table.
             unsafe { release(copy) };
@@ -68,7 +57,6 @@ impl Codes {
     /// # Safety
     /// As [`Codes::drop_idle`].
     pub unsafe fn clear(&mut self) -> bool {
-        self.originals.clear();
         let copies = std::mem::take(&mut self.copies);
         let had_copies = !copies.is_empty();
         for (_, copy) in copies {
@@ -97,7 +85,15 @@ unsafe fn release(copy: Copy) {
 pub unsafe fn local(code: Object) -> Result<Object, Raised> {
     // SAFETY: a GIL is held; the state is looked up again after making the copy, which may run Python code.
     unsafe {
-        if let Some(local) = interpreter::current().ok_or(Raised)?.codes.find(code) {
+        let Some(state) = interpreter::current() else {
+            // The interpreter ends: what still runs, finalizers, runs copies that nobody else finds.
+            ffi::PyErr_Clear();
+            return replace(code, |item| {
+                ffi::Py_IncRef(item);
+                Ok(item)
+            });
+        };
+        if let Some(local) = state.codes.find(code) {
             ffi::Py_IncRef(local);
             return Ok(local);
         }
@@ -106,15 +102,13 @@ pub unsafe fn local(code: Object) -> Result<Object, Raised> {
             ffi::Py_DecRef(local);
             return Err(Raised);
         };
-        if let Err(error) = codes.copies.try_reserve(1).and_then(|()| codes.originals.try_reserve(1)) {
+        if let Err(error) = codes.copies.try_reserve(1) {
             ffi::Py_DecRef(local);
             return Err(raise::no_memory(error.into()));
         }
         ffi::Py_IncRef(code);
         ffi::Py_IncRef(local);
-        codes.originals.insert(local, code);
         if let Some(previous) = codes.copies.insert(code, Copy { original: code, local, recent: true }) {
-            codes.originals.remove(&previous.local);
             release(previous);
         }
         Ok(local)
@@ -131,11 +125,33 @@ pub unsafe fn local(code: Object) -> Result<Object, Raised> {
 pub unsafe fn copy(code: Object) -> Result<Object, Raised> {
     // SAFETY: a GIL is held; every new reference is given back.
     unsafe {
+        let copied = replace(code, |item| {
+            if header::type_of(item) == &raw mut ffi::PyCode_Type && header::flags(item) & FROZEN != 0 {
+                return local(item);
+            }
+            ffi::Py_IncRef(item);
+            Ok(item)
+        })?;
+        monitor::join(copied, code).inspect_err(|_| ffi::Py_DecRef(copied))?;
+        Ok(copied)
+    }
+}
+
+/// A new code object that equals `code`, but for constants, of each of which `copy_constant` gives a new reference.
+unsafe fn replace(code: Object, copy_constant: impl FnMut(Object) -> Result<Object, Raised>) -> Result<Object, Raised> {
+    // SAFETY: a GIL is held; every new reference is given back.
+    unsafe {
         let fields = &*code.cast::<ffi::PyCodeObject>();
         let arguments = raise::unless_null(ffi::PyDict_New())?;
         // Making a code object interns names and constants in the tuples that it is given.
-        let copied = set(arguments, c"co_consts", copy_tuple(fields.co_consts))
-            .and_then(|()| set(arguments, c"co_names", copy_tuple(fields.co_names)))
+        let copied = set(arguments, c"co_consts", copy_tuple(fields.co_consts, copy_constant))
+            .and_then(|()| {
+                let names = copy_tuple(fields.co_names, |name| {
+                    ffi::Py_IncRef(name);
+                    Ok(name)
+                });
+                set(arguments, c"co_names", names)
+            })
             .and_then(|()| {
                 let replace = raise::unless_null(ffi::PyObject_GetAttrString(code, c"replace".as_ptr()))?;
                 let none = ffi::PyTuple_New(0);
@@ -159,29 +175,23 @@ unsafe fn set(arguments: Object, name: &std::ffi::CStr, value: Result<Object, Ra
     }
 }
 
-/// A new tuple with the same items, but for code objects, which are local.
-unsafe fn copy_tuple(tuple: Object) -> Result<Object, Raised> {
+/// A new tuple with what `copy_item` makes of the items.
+unsafe fn copy_tuple(
+    tuple: Object,
+    mut copy_item: impl FnMut(Object) -> Result<Object, Raised>,
+) -> Result<Object, Raised> {
     // SAFETY: an exact tuple; PyTuple_SetItem takes over the new references.
     unsafe {
         let n = ffi::PyTuple_Size(tuple);
         let copied = raise::unless_null(ffi::PyTuple_New(n))?;
         for i in 0..n {
-            let item = ffi::PyTuple_GetItem(tuple, i);
-            let is_frozen_code =
-                header::type_of(item) == &raw mut ffi::PyCode_Type && header::flags(item) & FROZEN != 0;
-            let item = if is_frozen_code {
-                match local(item) {
-                    Ok(item) => item,
-                    Err(error) => {
-                        ffi::Py_DecRef(copied);
-                        return Err(error);
-                    }
+            match copy_item(ffi::PyTuple_GetItem(tuple, i)) {
+                Ok(item) => ffi::PyTuple_SetItem(copied, i, item),
+                Err(error) => {
+                    ffi::Py_DecRef(copied);
+                    return Err(error);
                 }
-            } else {
-                ffi::Py_IncRef(item);
-                item
             };
-            ffi::PyTuple_SetItem(copied, i, item);
         }
         Ok(copied)
     }

@@ -18,6 +18,7 @@ use super::exception::Exceptions;
 use super::library::Libraries;
 use super::local::Locals;
 use super::module::{Modules, Proxies};
+use super::monitor::Monitors;
 use super::namesake::Namesakes;
 use super::part::Parts;
 use super::sentinel::Sentinels;
@@ -42,6 +43,8 @@ pub struct Interpreter {
     pub views: Views,
     /// Copies of frozen code that functions were made from here.
     pub codes: Codes,
+    /// Copies of frozen code that were made here in any way, and the events that are monitored in them.
+    pub monitors: Monitors,
     /// What is called here for functions of C modules that others have frozen.
     pub counterparts: Counterparts,
     /// What frozen modules stand for here.
@@ -80,6 +83,7 @@ impl Interpreter {
         unsafe {
             self.views.drop_idle();
             self.codes.drop_idle();
+            self.monitors.drop_idle();
             self.counterparts.drop_idle();
             self.subclasses.drop_idle();
             self.namesakes.clear();
@@ -98,6 +102,7 @@ impl Interpreter {
             [
                 (*state).views.clear(),
                 (*state).codes.clear(),
+                (*state).monitors.clear(),
                 (*state).counterparts.clear(),
                 (*state).subclasses.clear(),
                 (*state).namesakes.clear(),
@@ -261,6 +266,7 @@ unsafe fn find_or_create() -> Option<*mut Interpreter> {
             collector_watched: false,
             views: Views::default(),
             codes: Codes::default(),
+            monitors: Monitors::default(),
             counterparts: Counterparts::default(),
             modules: Modules::default(),
             libraries: Libraries::default(),

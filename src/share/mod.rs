@@ -31,6 +31,8 @@ pub mod module;
 #[cfg(feature = "cpython")]
 pub mod module_type;
 #[cfg(feature = "cpython")]
+pub mod monitor;
+#[cfg(feature = "cpython")]
 pub mod namesake;
 #[cfg(feature = "cpython")]
 pub mod part;

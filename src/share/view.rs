@@ -402,7 +402,8 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
             && !shown.is_null()
             && !builtins.is_null()
             && ffi::PyDict_SetItemString(globals, c"__builtins__".as_ptr(), builtins) == 0
-            && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0;
+            && ffi::PyDict_SetItemString(globals, c"__warningregistry__".as_ptr(), shown) == 0
+            && set_file(frozen, globals).is_ok();
         ffi::Py_DecRef(shown);
         ffi::Py_DecRef(builtins);
         if !filled {
@@ -481,6 +482,22 @@ unsafe fn local_builtins(frozen: &ffi::PyFunctionObject) -> Result<Object, Raise
         }
         header::set_flags(builtins, header::flags(builtins) | header::FROZEN);
         Ok(builtins)
+    }
+}
+
+/// Tells tools that ask a frame's globals, such as `trace`, which file the function is of.
+unsafe fn set_file(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<(), Raised> {
+    const NO_FILE: u32 = '<' as u32;
+    // SAFETY: a GIL is held; the name of a code object's file is a string.
+    unsafe {
+        let name = (*frozen.func_code.cast::<ffi::PyCodeObject>()).co_filename;
+        if ffi::PyUnicode_GetLength(name) == 0 || ffi::PyUnicode_ReadChar(name, 0) == NO_FILE {
+            return Ok(());
+        }
+        let file = raise::unless_null(ffi::PyUnicode_FromString(c"__file__".as_ptr()))?;
+        let set = ffi::PyDict_SetDefault(globals, file, name);
+        ffi::Py_DecRef(file);
+        raise::unless_null(set).map(|_| ())
     }
 }
 

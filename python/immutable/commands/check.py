@@ -4,7 +4,7 @@ Imports the package; with --submodules all modules in it too. A type is freezabl
 far as the type decides: what an instance refers to may refuse all the same. A foreign extension module does not count
 its references to frozen objects: once it is loaded, frozen memory is not released any more.
 
-The exit status is 1 if a type refuses, or an extension module is foreign.
+The exit status is 1 if a type refuses, or an extension module is foreign, and 2 if the package cannot be imported.
 """
 
 import importlib
@@ -39,11 +39,17 @@ def add_arguments(parser):
 
 
 def run(options):
-    """Prints the report, and returns 1 if something in it refuses or is foreign."""
+    """Prints the report, and returns 1 if something in it refuses or is foreign, 2 if there is no such package."""
+    if not all(map(str.isidentifier, options.package.split("."))):
+        print(
+            f"{options.package!r} is no name to import: for a file, name its module (vals for vals.py), in its folder",
+            file=sys.stderr,
+        )
+        return 2
     try:
         importlib.import_module(options.package)
-    except ImportError as error:
-        print(f"{options.package} cannot be imported: {error}", file=sys.stderr)
+    except Exception as error:
+        print(f"{options.package} cannot be imported: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     failed = import_submodules(options.package) if options.submodules else {}
     verdicts, files = types_of(options.package), extension_files(options.package)

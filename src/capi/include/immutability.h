@@ -308,6 +308,12 @@ typedef struct {
  * or NULL with an exception. */
 PyAPI_FUNC(PyObject *) _PyImmutable_LocalCode(PyObject *code);
 
+/* sys.monitoring.set_local_events() for any code object: 0, or -1 with an
+ * exception. Frozen code is not instrumented, but the copies of it that the
+ * running interpreter has and will have. Get is for frozen code; never fails. */
+PyAPI_FUNC(int) _PyImmutable_SetLocalEvents(PyObject *code, int tool, int events);
+PyAPI_FUNC(int) _PyImmutable_GetLocalEvents(PyObject *code, int tool);
+
 /* State of a frozen object that each interpreter has for itself, such as a
  * cache, is in the object's part there: an ordinary object of the same type.
  * A module announces such types of its own, and asks for the part wherever it
