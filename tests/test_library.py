@@ -1255,8 +1255,6 @@ STATEFUL = {
         lambda: weakref.finalize(Shape, print),
         "import weakref\nclass C: pass\nc = C(); weakref.finalize(c, str).detach()",
     ),
-    "uuid.uuid7": (lambda: uuid.uuid7, "import uuid; assert uuid.uuid7() < uuid.uuid7()"),
-    "expandvars": (lambda: __import__("os").path.expandvars, "import os; assert os.path.expandvars('a$') == 'a$'"),
     "ast.unparse": (lambda: ast.unparse, "import ast; ast.unparse(ast.parse('1'))"),
     "Completer": (
         instance_of("rlcompleter.Completer", {}),
@@ -1278,7 +1276,6 @@ class Holder:
         self.held = held
 
 
-@pytest.mark.filterwarnings("ignore:The profile module is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", STATEFUL)
 def test_what_must_go_on_working_refuses_with_advice(name, module):
     make, works = STATEFUL[name]

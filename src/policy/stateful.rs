@@ -146,9 +146,6 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("_weakrefset", &["_IterationGuard"], SCHEDULES),
     ("ast", &["unparse"], CACHES),
     ("difflib", &["HtmlDiff"], CACHES),
-    ("ntpath", &["expandvars"], CACHES),
-    ("posixpath", &["expandvars"], CACHES),
-    ("uuid", &["getnode", "uuid1", "uuid6", "uuid7"], CACHES),
     ("weakref", &["finalize"], REGISTERED),
 ];
 
