@@ -113,11 +113,12 @@ impl Vital {
     ///
     /// # Safety
     /// The caller holds the interpreter's GIL. Python code may run.
-    pub unsafe fn clear(&mut self) {
+    pub unsafe fn clear(&mut self) -> bool {
+        let marked = std::mem::take(&mut self.marked);
+        let had_some = !marked.is_empty();
         // SAFETY: the caller's.
-        unsafe {
-            std::mem::take(&mut self.marked).into_iter().for_each(|(op, _)| ffi::Py_DecRef(op));
-        }
+        marked.into_iter().for_each(|(op, _)| unsafe { ffi::Py_DecRef(op) });
+        had_some
     }
 }
 

@@ -103,6 +103,7 @@ impl Interpreter {
                 (*state).views.clear(),
                 (*state).codes.clear(),
                 (*state).monitors.clear(),
+                (*state).registry.vital.clear(),
                 (*state).counterparts.clear(),
                 (*state).subclasses.clear(),
                 (*state).namesakes.clear(),
