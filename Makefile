@@ -9,7 +9,7 @@ MODE ?= fast
 export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_DIR
 
 .DEFAULT_GOAL := all
-.PHONY: help all demo test test-core test-lint test-python test-python-debug test-cpython test-cpython-patched \
+.PHONY: help all demo test test-core test-lint test-python test-python-debug test-python-asan test-python-tsan test-cpython test-cpython-patched \
         test-extensions test-wheels test-packages type-table \
         test-leaks valgrind-core stress stress-debug stress-asan stress-tsan \
         bench bench-instructions bench-pyperformance stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
@@ -39,6 +39,12 @@ test-python: all ## the Python tests under the release build (ARGS=tests/test_x.
 
 test-python-debug: debug ## the Python tests under the debug build
 	@tools/test-python debug $(ARGS)
+
+test-python-asan: asan ## the Python tests under AddressSanitizer
+	@tools/test-python asan $(ARGS)
+
+test-python-tsan: tsan ## the Python tests under ThreadSanitizer
+	@tools/test-python tsan $(ARGS)
 
 test-cpython: all stock ## CPython's own suite, patched against stock: reports every difference
 	@python3 tools/test_cpython.py $(ARGS)

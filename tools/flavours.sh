@@ -1,11 +1,11 @@
 # The kinds of build, sourced by the scripts that make or use one. One folder each: build/<flavour>.
 # describe_flavour FLAVOUR sets: source_tree (patched or pristine), configure_flags, rust_flags, rust_env,
-# run_env (for commands that run the interpreter), use_ccache.
+# run_env (for commands that run the interpreter), check_env (for those of whose reports the first ends it), use_ccache.
 
 flavours='release debug asan tsan pgo stock stock-debug stock-pgo'
 
 describe_flavour() {
-    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() use_ccache=yes
+    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() check_env=() use_ccache=yes
     case $1 in
     stock*) source_tree=pristine ;;
     esac
@@ -25,14 +25,18 @@ describe_flavour() {
         rust_flags='-Zsanitizer=address'
         # CPython keeps memory at exit on purpose.
         run_env=(ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1)
+        # The sanitizer sees a block only if each comes from malloc, which any interpreter may give back.
+        check_env=("${run_env[@]}" PYTHONMALLOC="${PYTHONMALLOC:-malloc}")
         ;;
     tsan)
         configure_flags=(--with-thread-sanitizer)
         # The standard library of Rust is not instrumented; its atomics are, where they are inlined into ours.
         # memset and its like stay plain calls: gcc's runtime intercepts those, and lacks the names that LLVM has for them.
         rust_flags='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer -Cllvm-args=-tsan-instrument-memintrinsics=0'
-        # A report must not end the build; the stress suite turns that back on.
+        # A report must not end the build.
         run_env=(TSAN_OPTIONS=exitcode=0:report_bugs=0)
+        # history_size: the most that gcc's runtime remembers, so that a report shows both stacks.
+        check_env=(TSAN_OPTIONS="halt_on_error=1:history_size=7:suppressions=$PWD/tools/tsan-suppressions.txt")
         ;;
     *)
         echo "There is no build named $1. Known: $flavours" >&2
