@@ -359,10 +359,11 @@ def test_a_frozen_namespace_cannot_be_written_by_exec():
 
 
 def test_a_frozen_namespace_without_builtins_is_not_given_any():
-    namespace = freeze({"x": 1})
+    namespace = freeze({"x": [1]})
+    assert eval("len(x)", namespace) == 1
     with pytest.raises(MutationError):
-        eval("x", namespace)
-    assert namespace == {"x": 1}
+        exec("y = 1", namespace)
+    assert namespace == {"x": [1]}
 
 
 def test_a_class_body_cannot_write_to_a_frozen_namespace():
