@@ -8,6 +8,7 @@ use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, Type};
 use crate::policy::option;
+use crate::share::interpreter;
 
 /// Where instances of one type would have their own `__freezable__`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,8 +327,13 @@ unsafe fn is_of_standard_library(name: Object) -> bool {
     // SAFETY: an exact string, and sys.stdlib_module_names a frozenset of such, which is never replaced while it is
     // used here. An exception would be for want of memory: then the class is not known.
     unsafe {
-        let names = ffi::PySys_GetObject(c"stdlib_module_names".as_ptr());
-        if names.is_null() || header::type_of(names) != &raw mut ffi::PyFrozenSet_Type {
+        let Some(state) = interpreter::existing() else { return false };
+        let sys = ffi::imm_sys_dict();
+        if sys.is_null() {
+            return false;
+        }
+        let Some(names) = find(sys, state.names.library) else { return false };
+        if header::type_of(names) != &raw mut ffi::PyFrozenSet_Type {
             return false;
         }
         let length = ffi::PyUnicode_GetLength(name);

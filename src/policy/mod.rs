@@ -63,11 +63,13 @@ pub struct Names {
     pub freezable: Object,
     /// `__pre_freeze__`
     pub pre_freeze: Object,
+    /// `stdlib_module_names`, of `sys`
+    pub library: Object,
 }
 
 impl Names {
     /// None yet.
-    pub const NONE: Names = Names { freezable: ptr::null_mut(), pre_freeze: ptr::null_mut() };
+    pub const NONE: Names = Names { freezable: ptr::null_mut(), pre_freeze: ptr::null_mut(), library: ptr::null_mut() };
 
     /// Makes the names, unless they are there.
     ///
@@ -77,7 +79,11 @@ impl Names {
     /// # Safety
     /// The caller holds the interpreter's GIL.
     pub unsafe fn make(&mut self) -> Result<(), Raised> {
-        for (name, text) in [(&mut self.freezable, c"__freezable__"), (&mut self.pre_freeze, c"__pre_freeze__")] {
+        for (name, text) in [
+            (&mut self.freezable, c"__freezable__"),
+            (&mut self.pre_freeze, c"__pre_freeze__"),
+            (&mut self.library, c"stdlib_module_names"),
+        ] {
             if name.is_null() {
                 // SAFETY: the caller's.
                 *name = raise::unless_null(unsafe { ffi::PyUnicode_InternFromString(text.as_ptr()) })?;
@@ -91,7 +97,7 @@ impl Names {
     /// # Safety
     /// As [`Names::make`].
     pub unsafe fn clear(&mut self) {
-        for name in [&mut self.freezable, &mut self.pre_freeze] {
+        for name in [&mut self.freezable, &mut self.pre_freeze, &mut self.library] {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(std::mem::replace(name, ptr::null_mut())) };
         }
