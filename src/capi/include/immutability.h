@@ -57,7 +57,7 @@ extern "C" {
 #define _Py_FROZEN_REFERENT_FLAG  (1 << 12)
 #define _Py_PARTED_FLAG   (1 << 13)
 #define _Py_REACHABLE_FLAG        (1 << 14)
-#define _Py_NAMESAKES_FLAG        (1 << 15)
+#define _Py_NAMESAKES_FLAG        (1 << 6)
 
 /* Between the test of a count and its change: makes the compiler test and
  * change it in memory, three instructions for a reference taken or dropped,
