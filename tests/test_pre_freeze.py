@@ -138,7 +138,8 @@ def test_objects_that_a_hook_adds_get_their_hooks_called():
     assert value.calls == 1
 
 
-def test_a_chain_that_hooks_make_takes_time_in_proportion():
+@pytest.mark.parametrize("frozen_before", [False, True])
+def test_a_chain_that_hooks_make_takes_time_in_proportion(frozen_before):
     class Growing:
         def __init__(self, depth, top):
             self.depth = depth
@@ -147,6 +148,9 @@ def test_a_chain_that_hooks_make_takes_time_in_proportion():
         def __pre_freeze__(self):
             if self.depth:
                 self.next = Growing(self.depth - 1, self.top)
+
+    if frozen_before:
+        freeze(Growing)  # before it knows what its instances hold: each gets a dict
 
     def seconds(depth):
         top = []

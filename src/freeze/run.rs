@@ -8,6 +8,7 @@ use super::plan::{Entry, Plan};
 use super::{isolation, path};
 use crate::lifetime::{release, site};
 use crate::object::address::AddressMap;
+use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, PyNode, VISITED};
 use crate::object::memory::{self, OutOfMemory, try_format};
@@ -133,6 +134,14 @@ unsafe fn find_hooked(roots: &[Object], terms: Terms, known: &mut Known) -> Resu
         c_type::settle();
         let mut graph = Graph::new(interpreter::current().ok_or(Raised)?, Reach::Freezable, terms.named);
         graph.freeze_whole(terms.whole);
+        // What a hook adds to its object may go into a dict of it.
+        for &root in roots {
+            edges::for_each(root, &mut |part| {
+                if header::type_of(part) == &raw mut ffi::PyDict_Type {
+                    known.remove(&part);
+                }
+            });
+        }
         graph.pass_over(std::mem::take(known));
         let (noted, reason) = match explore(&mut graph, PyNode::slice(roots)) {
             Ok(plan) => {
