@@ -23,7 +23,7 @@ use std::ptr;
 
 use super::graph::Stop;
 use super::work::WordStack;
-use crate::object::address::AddressMap;
+use crate::object::address::AddressSet;
 use crate::object::ffi;
 use crate::object::header::{self, Object, VISITED};
 use crate::object::raise::{self, Raised};
@@ -64,7 +64,7 @@ impl Detached {
     pub unsafe fn prepare(
         function: &ffi::PyFunctionObject,
         named: Object,
-        inside: &AddressMap<Object, ()>,
+        inside: &AddressSet<Object>,
     ) -> Result<Self, Stop> {
         // SAFETY: a function's parts have the types that funcobject.c checks.
         unsafe {
@@ -86,7 +86,7 @@ impl Detached {
         &mut self,
         function: &ffi::PyFunctionObject,
         named: Object,
-        inside: &AddressMap<Object, ()>,
+        inside: &AddressSet<Object>,
     ) -> Result<(), Stop> {
         // SAFETY: as `prepare`.
         unsafe {
@@ -98,8 +98,8 @@ impl Detached {
                 if function.func_builtins != ffi::imm_builtins_dict() {
                     self.begin_builtins(function.func_builtins)?;
                 }
-                let libraries = &mut interpreter::current().ok_or(Raised)?.libraries;
-                let library = libraries.of(function.func_globals)?;
+                let state = interpreter::current().ok_or(Raised)?;
+                let library = state.libraries.of(function.func_globals, &state.names)?;
                 let runs_in = library.map(|library| library.runs_in(function.func_code)).transpose()?;
                 if runs_in != Some(true) {
                     self.capture_names(function, runs_in.is_some())?;
@@ -110,7 +110,7 @@ impl Detached {
                     self.capture(ffi::PyTuple_GetItem(named, i), function)?;
                 }
             }
-            let keeps = |content| !is_evaluator || is_settled(content) || inside.contains_key(&content);
+            let keeps = |content| !is_evaluator || is_settled(content) || inside.contains(&content);
             self.copy_cells(function.func_closure, keeps)?;
             if !self.at_home.is_null() {
                 self.stand_in_for_class(function)?;
@@ -386,6 +386,13 @@ pub enum Use {
     Delete,
     /// Looks it up among the builtins alone.
     Builtin,
+}
+
+impl Use {
+    /// Whether the global is another one afterwards.
+    pub fn rebinds(self) -> bool {
+        matches!(self, Use::Store | Use::Delete)
+    }
 }
 
 /// Calls `visit` for each use of a global that `code` itself, or code nested in it, may make; annotations apart.

@@ -18,7 +18,7 @@ use super::prepare::{self, Preparation, Prepared};
 use crate::lifetime::count;
 use crate::lifetime::headless;
 use crate::lifetime::record::Record;
-use crate::object::address::AddressMap;
+use crate::object::address::{AddressMap, AddressSet};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{
@@ -158,7 +158,7 @@ pub struct Graph<'a> {
     /// What refused while the search went on.
     refusals: HashMap<Object, Stop>,
     /// What is not entered, roots aside: see [`Graph::pass_over`].
-    known: AddressMap<Object, ()>,
+    known: AddressSet<Object>,
 }
 
 impl<'a> Graph<'a> {
@@ -194,7 +194,7 @@ impl<'a> Graph<'a> {
             vouched: Vec::new(),
             hooked: Vec::new(),
             refusals: HashMap::new(),
-            known: AddressMap::default(),
+            known: AddressSet::default(),
         }
     }
 
@@ -228,17 +228,17 @@ impl<'a> Graph<'a> {
     }
 
     /// See [`Prepared::expect`].
-    pub fn expect(&mut self, inside: AddressMap<Object, ()>) {
+    pub fn expect(&mut self, inside: AddressSet<Object>) {
         self.prepared.expect(inside);
     }
 
     /// Has the search enter none of these containers, unless it is a root: earlier ones have met them.
-    pub fn pass_over(&mut self, known: AddressMap<Object, ()>) {
+    pub fn pass_over(&mut self, known: AddressSet<Object>) {
         self.known = known;
     }
 
     /// What [`Graph::pass_over`] was given.
-    pub fn take_known(&mut self) -> AddressMap<Object, ()> {
+    pub fn take_known(&mut self) -> AddressSet<Object> {
         std::mem::take(&mut self.known)
     }
 
@@ -479,7 +479,7 @@ impl<'a> Graph<'a> {
             {
                 return Err(*stop);
             }
-            if !self.known.is_empty() && !is_root && self.known.contains_key(&op) {
+            if !self.known.is_empty() && !is_root && self.known.contains(&op) {
                 return Ok(Seen::Outside);
             }
             let kind = self.kind(ty)?;

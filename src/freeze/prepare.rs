@@ -11,7 +11,7 @@ use super::graph::Stop;
 use super::parts::PreparedParts;
 use super::weak::WeakReferences;
 use crate::lifetime::{count, release};
-use crate::object::address::{AddressMap, AddressSet};
+use crate::object::address::AddressSet;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -162,7 +162,7 @@ pub struct Prepared {
     /// For some functions, a tuple of names to capture beside those in their code: a dict, borrowed, or null.
     named: Object,
     /// What will be frozen whatever the cells of annotations hold.
-    inside: AddressMap<Object, ()>,
+    inside: AddressSet<Object>,
     /// How many functions leave something at home.
     partial: usize,
     /// Nothing will be frozen: what is made is taken back.
@@ -198,7 +198,7 @@ impl Prepared {
             cfunctions: Vec::new(),
             weak: WeakReferences::default(),
             named,
-            inside: AddressMap::default(),
+            inside: AddressSet::default(),
             partial: 0,
             is_dry_run,
             codes: Vec::new(),
@@ -206,7 +206,7 @@ impl Prepared {
     }
 
     /// Says what an earlier search has found, so that annotations may refer to it.
-    pub fn expect(&mut self, inside: AddressMap<Object, ()>) {
+    pub fn expect(&mut self, inside: AddressSet<Object>) {
         self.inside = inside;
     }
 

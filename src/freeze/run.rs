@@ -7,7 +7,7 @@ use super::graph::{self, Graph, Reach, Stop};
 use super::plan::{Entry, Plan};
 use super::{isolation, path};
 use crate::lifetime::{release, site};
-use crate::object::address::AddressMap;
+use crate::object::address::AddressSet;
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, PyNode, VISITED};
@@ -62,7 +62,7 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
                     if let Err(error) = inside.try_reserve(objects.len()) {
                         break Err(raise::no_memory(error.into()));
                     }
-                    inside.extend(objects.into_iter().map(|op| (op, ())));
+                    inside.extend(objects);
                 }
                 Attempt::Hooked(objects) => {
                     if !calls_hooks && hook::begin().is_err() {
@@ -87,12 +87,12 @@ pub unsafe fn freeze(roots: &[Object], terms: Terms) -> Result<(), Raised> {
 
 /// Containers that searches of one freeze have met; the addresses of some may be those of others by now, which are then
 /// found by the next search from the roots.
-type Known = AddressMap<Object, ()>;
+type Known = AddressSet<Object>;
 
 fn note(known: &mut Known, entries: impl Iterator<Item = Entry<PyNode>>) -> Result<(), OutOfMemory> {
     for entry in entries.filter(|entry| !entry.leaf) {
         known.try_reserve(1)?;
-        known.insert(entry.node.0, ());
+        known.insert(entry.node.0);
     }
     Ok(())
 }
@@ -196,7 +196,7 @@ unsafe fn attempt(
         }
         let attempt = match find(&mut graph, roots) {
             Ok(plan) if graph.hooked().is_empty() => match graph.prepared().missed() {
-                Ok(missed) if missed.iter().all(|op| inside.contains_key(op)) => {
+                Ok(missed) if missed.iter().all(|op| inside.contains(op)) => {
                     Attempt::Ended(conclude(&mut graph, plan, roots, terms, (&state.hooks, site)))
                 }
                 missed => {

@@ -7,8 +7,8 @@ use super::{Names, Policy, Refusal, Registry, Word};
 use crate::object::edges;
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, Type};
+use crate::object::raise::{self, Raised};
 use crate::policy::option;
-use crate::share::interpreter;
 
 /// Where instances of one type would have their own `__freezable__`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +248,7 @@ unsafe fn default_of(class: Type, names: &Names) -> Option<Word> {
         });
         match declared {
             Some(word) => Some(forbidding(word, Refusal::ModuleDefault)),
-            None if option::default_is_no() && !module.is_some_and(|name| is_of_standard_library(name)) => {
+            None if option::default_is_no() && !module.is_some_and(|name| is_known_of_library(name, names)) => {
                 Some(Err(Refusal::ProcessDefault))
             }
             None => None,
@@ -314,36 +314,49 @@ unsafe fn is_method_name(qualname: Object) -> bool {
 ///
 /// # Safety
 /// `class` is a live heap type; a GIL is held. No Python code runs.
-pub unsafe fn defined_in_standard_library(class: Type) -> bool {
+pub unsafe fn defined_in_standard_library(class: Type, names: &Names) -> bool {
     // SAFETY: the caller's; a heap type has a dict.
     unsafe {
-        find((*class).tp_dict, ffi::imm_name_module)
-            .is_some_and(|name| header::type_of(name) == &raw mut ffi::PyUnicode_Type && is_of_standard_library(name))
+        find((*class).tp_dict, ffi::imm_name_module).is_some_and(|name| {
+            header::type_of(name) == &raw mut ffi::PyUnicode_Type && is_known_of_library(name, names)
+        })
     }
 }
 
-/// True if the module of that name, or its package, belongs to the standard library.
-unsafe fn is_of_standard_library(name: Object) -> bool {
-    // SAFETY: an exact string, and sys.stdlib_module_names a frozenset of such, which is never replaced while it is
-    // used here. An exception would be for want of memory: then the class is not known.
+/// As [`is_of_standard_library`]; without memory the module is not known.
+unsafe fn is_known_of_library(name: Object, names: &Names) -> bool {
+    // SAFETY: as there.
     unsafe {
-        let Some(state) = interpreter::existing() else { return false };
+        is_of_standard_library(name, names).unwrap_or_else(|_| {
+            ffi::PyErr_Clear();
+            false
+        })
+    }
+}
+
+/// Whether the module of that name, or its package, belongs to the standard library.
+///
+/// # Errors
+/// MemoryError is set.
+///
+/// # Safety
+/// `name` is an exact string; a GIL is held. No Python code runs.
+pub unsafe fn is_of_standard_library(name: Object, names: &Names) -> Result<bool, Raised> {
+    // SAFETY: sys.stdlib_module_names is a frozenset of exact strings, which is never replaced while it is used here.
+    unsafe {
         let sys = ffi::imm_sys_dict();
         if sys.is_null() {
-            return false;
+            return Ok(false);
         }
-        let Some(names) = find(sys, state.names.library) else { return false };
-        if header::type_of(names) != &raw mut ffi::PyFrozenSet_Type {
-            return false;
+        let Some(library) = find(sys, names.library) else { return Ok(false) };
+        if header::type_of(library) != &raw mut ffi::PyFrozenSet_Type {
+            return Ok(false);
         }
         let length = ffi::PyUnicode_GetLength(name);
         let dot = ffi::PyUnicode_FindChar(name, '.' as u32, 0, length, 1);
-        let top = ffi::PyUnicode_Substring(name, 0, if dot < 0 { length } else { dot });
-        let known = !top.is_null() && ffi::PySet_Contains(names, top) == 1;
+        let top = raise::unless_null(ffi::PyUnicode_Substring(name, 0, if dot < 0 { length } else { dot }))?;
+        let found = ffi::PySet_Contains(library, top);
         ffi::Py_DecRef(top);
-        if !known {
-            ffi::PyErr_Clear();
-        }
-        known
+        raise::unless_negative(found).map(|()| found == 1)
     }
 }

@@ -28,7 +28,7 @@ use std::ptr;
 
 pub use builtin::{Nature, is_shared_by_name};
 use declared::Place;
-pub use declared::defined_in_standard_library;
+pub use declared::{defined_in_standard_library, is_of_standard_library};
 pub use registry::{Registry, Scope};
 
 use crate::object::ffi;
@@ -65,11 +65,18 @@ pub struct Names {
     pub pre_freeze: Object,
     /// `stdlib_module_names`, of `sys`
     pub library: Object,
+    /// `_stdlib_dir`, of `sys`
+    pub library_folder: Object,
 }
 
 impl Names {
     /// None yet.
-    pub const NONE: Names = Names { freezable: ptr::null_mut(), pre_freeze: ptr::null_mut(), library: ptr::null_mut() };
+    pub const NONE: Names = Names {
+        freezable: ptr::null_mut(),
+        pre_freeze: ptr::null_mut(),
+        library: ptr::null_mut(),
+        library_folder: ptr::null_mut(),
+    };
 
     /// Makes the names, unless they are there.
     ///
@@ -83,6 +90,7 @@ impl Names {
             (&mut self.freezable, c"__freezable__"),
             (&mut self.pre_freeze, c"__pre_freeze__"),
             (&mut self.library, c"stdlib_module_names"),
+            (&mut self.library_folder, c"_stdlib_dir"),
         ] {
             if name.is_null() {
                 // SAFETY: the caller's.
@@ -97,7 +105,7 @@ impl Names {
     /// # Safety
     /// As [`Names::make`].
     pub unsafe fn clear(&mut self) {
-        for name in [&mut self.freezable, &mut self.pre_freeze, &mut self.library] {
+        for name in [&mut self.freezable, &mut self.pre_freeze, &mut self.library, &mut self.library_folder] {
             // SAFETY: owned.
             unsafe { ffi::Py_DecRef(std::mem::replace(name, ptr::null_mut())) };
         }

@@ -170,8 +170,11 @@ const INSTANCES: &[(&str, &[&str], &str)] = &[
 
 /// Why an instance of the class that `module` defines under `name`, or of one derived from it, cannot be frozen, if so.
 pub fn instance_advice(module: &str, name: &str) -> Option<&'static str> {
-    let known = INSTANCES.iter().find(|(known, names, _)| *known == module && names.contains(&name));
-    known.map(|(.., advice)| *advice).or_else(|| advice(module, name))
+    listed(INSTANCES, module, name).or_else(|| advice(module, name))
+}
+
+fn listed(list: &[(&str, &[&str], &'static str)], module: &str, name: &str) -> Option<&'static str> {
+    list.iter().find(|(known, names, _)| *known == module && names.contains(&name)).map(|(.., advice)| *advice)
 }
 
 /// Why what `module` defines under `name` cannot be frozen, if so. `name` may be followed by the rest of a qualified name.
@@ -187,6 +190,5 @@ pub fn advice(module: &str, name: &str) -> Option<&'static str> {
             None => break,
         }
     }
-    let (_, _, advice) = NAMES.iter().find(|(known, names, _)| *known == module && names.contains(&name))?;
-    Some(advice)
+    listed(NAMES, module, name)
 }

@@ -109,7 +109,7 @@ impl Vital {
         }
     }
 
-    /// Drops everything.
+    /// Drops everything. True if anything was marked.
     ///
     /// # Safety
     /// The caller holds the interpreter's GIL. Python code may run.
@@ -122,17 +122,21 @@ impl Vital {
     }
 }
 
+/// `sys.modules`, borrowed, if it is an exact dict, as CPython makes it.
+#[inline]
+unsafe fn modules() -> Option<Object> {
+    // SAFETY: a GIL is held.
+    unsafe {
+        let modules = ffi::imm_modules();
+        (!modules.is_null() && header::type_of(modules) == &raw mut ffi::PyDict_Type).then_some(modules)
+    }
+}
+
 /// The number of modules that were imported; -1 if `sys.modules` is none of ours.
 #[inline]
 unsafe fn number_of_modules() -> isize {
     // SAFETY: a GIL is held.
-    unsafe {
-        let modules = ffi::imm_modules();
-        if modules.is_null() || header::type_of(modules) != &raw mut ffi::PyDict_Type {
-            return -1;
-        }
-        (*modules.cast::<ffi::PyDictObject>()).ma_used
-    }
+    unsafe { modules().map_or(-1, |modules| (*modules.cast::<ffi::PyDictObject>()).ma_used) }
 }
 
 /// The state of the running interpreter, for a search, in which everything is marked that must not be frozen; marked
@@ -202,11 +206,8 @@ impl Place {
     unsafe fn find(&self) -> Result<Object, Raised> {
         // SAFETY: as `marked`. Only modules that were imported are looked at.
         unsafe {
-            let modules = ffi::imm_modules();
             let mut found = ptr::null_mut();
-            if modules.is_null() || header::type_of(modules) != &raw mut ffi::PyDict_Type {
-                return Ok(found);
-            }
+            let Some(modules) = modules() else { return Ok(found) };
             raise::unless_negative(ffi::PyDict_GetItemStringRef(modules, self.module.as_ptr(), &raw mut found))?;
             for attribute in self.attributes {
                 if found.is_null() {

@@ -21,7 +21,7 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use super::{interpreter, is_sharing, module};
+use super::{idle, interpreter, is_sharing, module};
 use crate::freeze::run;
 use crate::lifetime::count;
 use crate::object::ffi;
@@ -153,18 +153,12 @@ impl Extensions {
     /// # Safety
     /// The caller holds the interpreter's GIL.
     pub unsafe fn clear(&mut self) -> bool {
-        let modules = std::mem::take(&mut self.modules);
-        let had_modules = !modules.is_empty();
-        // SAFETY: owned.
-        unsafe {
-            for noted in std::mem::take(&mut self.noted) {
-                ffi::Py_DecRef(noted);
-            }
-            for (_, module) in modules {
-                ffi::Py_DecRef(module);
-            }
+        for noted in std::mem::take(&mut self.noted) {
+            // SAFETY: owned.
+            unsafe { ffi::Py_DecRef(noted) };
         }
-        had_modules
+        // SAFETY: owned.
+        idle::release_all(&mut self.modules, |_, module| unsafe { ffi::Py_DecRef(module) })
     }
 }
 

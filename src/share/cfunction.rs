@@ -14,7 +14,7 @@ use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{interpreter, module};
+use super::{idle, interpreter, module};
 use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, Type};
 use crate::object::raise::{self, Raised};
@@ -80,15 +80,11 @@ impl Counterparts {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn drop_idle(&mut self) {
-        let mut idle = Vec::new();
-        if idle.try_reserve_exact(self.functions.len()).is_err() {
-            return; // the next collection comes
-        }
-        idle.extend(self.functions.extract_if(|_, it| !std::mem::take(&mut it.recent)).map(|(_, it)| it));
-        for counterpart in idle {
-            // SAFETY: owned by the entry, which is gone from the table.
-            unsafe { release(counterpart) };
-        }
+        let is_idle = |_: &_, counterpart: &mut Counterpart| !std::mem::take(&mut counterpart.recent);
+        // SAFETY: owned by the entry, which is gone from the table.
+        idle::take_idle(&mut self.functions, is_idle)
+            .into_iter()
+            .for_each(|counterpart| unsafe { release(counterpart) });
     }
 
     /// Drops every counterpart. True if there was one.
@@ -96,13 +92,8 @@ impl Counterparts {
     /// # Safety
     /// As [`Counterparts::drop_idle`].
     pub unsafe fn clear(&mut self) -> bool {
-        let functions = std::mem::take(&mut self.functions);
-        let had_functions = !functions.is_empty();
-        for (_, counterpart) in functions {
-            // SAFETY: as there.
-            unsafe { release(counterpart) };
-        }
-        had_functions
+        // SAFETY: as there.
+        idle::release_all(&mut self.functions, |_, counterpart| unsafe { release(counterpart) })
     }
 }
 

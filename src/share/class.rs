@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{interpreter, namesake};
+use super::{idle, interpreter, namesake};
 use crate::object::ffi;
 use crate::object::header::{Object, Type};
 use crate::object::raise::{self, Raised};
@@ -52,16 +52,10 @@ impl Subclasses {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn drop_idle(&mut self) {
-        let mut idle = Vec::new();
-        if idle.try_reserve_exact(self.dicts.len()).is_err() {
-            return; // the next collection comes
-        }
         // SAFETY: the dicts hold weak references.
-        idle.extend(self.dicts.extract_if(|_, dict| unsafe { !has_living_value(*dict) }).map(|(_, dict)| dict));
-        for dict in idle {
-            // SAFETY: owned by the entry, which is gone.
-            unsafe { ffi::Py_DecRef(dict) };
-        }
+        let is_idle = |_: &_, dict: &mut Object| unsafe { !has_living_value(*dict) };
+        // SAFETY: owned by the entry, which is gone.
+        idle::take_idle(&mut self.dicts, is_idle).into_iter().for_each(|dict| unsafe { ffi::Py_DecRef(dict) });
     }
 
     /// Drops every dict. True if there was one.
@@ -69,13 +63,8 @@ impl Subclasses {
     /// # Safety
     /// As [`Subclasses::drop_idle`].
     pub unsafe fn clear(&mut self) -> bool {
-        let dicts = std::mem::take(&mut self.dicts);
-        let had_dicts = !dicts.is_empty();
-        for (_, dict) in dicts {
-            // SAFETY: as there.
-            unsafe { ffi::Py_DecRef(dict) };
-        }
-        had_dicts
+        // SAFETY: as there.
+        idle::release_all(&mut self.dicts, |_, dict| unsafe { ffi::Py_DecRef(dict) })
     }
 }
 

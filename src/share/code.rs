@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::{interpreter, monitor};
+use super::{idle, interpreter, monitor};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
 use crate::object::raise::{self, Raised};
@@ -41,15 +41,9 @@ impl Codes {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn drop_idle(&mut self) {
-        let mut idle = Vec::new();
-        if idle.try_reserve_exact(self.copies.len()).is_err() {
-            return; // the next collection comes
-        }
-        idle.extend(self.copies.extract_if(|_, copy| !std::mem::take(&mut copy.recent)).map(|(_, copy)| copy));
-        for copy in idle {
-            // SAFETY: the entry owned both, and is gone from the table.
-            unsafe { release(copy) };
-        }
+        let is_idle = |_: &_, copy: &mut Copy| !std::mem::take(&mut copy.recent);
+        // SAFETY: the entry owned both, and is gone from the table.
+        idle::take_idle(&mut self.copies, is_idle).into_iter().for_each(|copy| unsafe { release(copy) });
     }
 
     /// Drops every copy. True if there was one.
@@ -57,13 +51,8 @@ impl Codes {
     /// # Safety
     /// As [`Codes::drop_idle`].
     pub unsafe fn clear(&mut self) -> bool {
-        let copies = std::mem::take(&mut self.copies);
-        let had_copies = !copies.is_empty();
-        for (_, copy) in copies {
-            // SAFETY: as in `drop_idle`.
-            unsafe { release(copy) };
-        }
-        had_copies
+        // SAFETY: as in `drop_idle`.
+        idle::release_all(&mut self.copies, |_, copy| unsafe { release(copy) })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The collector of each interpreter says when: the first thing that is kept so puts a function into `gc.callbacks`.
 
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::ptr;
 
@@ -10,6 +11,25 @@ use crate::object::answer::none;
 use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::raise::{self, Raised};
+
+/// Empties a table, and then releases what was in it, which may run Python code that uses the table. True if there was
+/// anything.
+pub fn release_all<K, V, S: Default>(table: &mut HashMap<K, V, S>, mut release: impl FnMut(K, V)) -> bool {
+    let entries = std::mem::take(table);
+    let had_some = !entries.is_empty();
+    entries.into_iter().for_each(|(key, value)| release(key, value));
+    had_some
+}
+
+/// Takes the entries that are idle out of a table, to be released when nothing of it is used any more. Without memory they
+/// stay until the next collection.
+pub fn take_idle<K, V, S>(table: &mut HashMap<K, V, S>, is_idle: impl FnMut(&K, &mut V) -> bool) -> Vec<V> {
+    let mut idle = Vec::new();
+    if idle.try_reserve_exact(table.len()).is_ok() {
+        idle.extend(table.extract_if(is_idle).map(|(_, value)| value));
+    }
+    idle
+}
 
 static mut CALLBACK: ffi::PyMethodDef = ffi::PyMethodDef {
     ml_name: c"drop_idle_views".as_ptr(),

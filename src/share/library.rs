@@ -15,30 +15,21 @@
 use std::collections::{HashMap, HashSet};
 use std::ptr;
 
-use super::{interpreter, module, view};
-use crate::freeze::detach::{self, Use};
+use super::{idle, interpreter, module, view};
+use crate::freeze::detach;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, Type};
 use crate::object::memory::{OutOfMemory, try_format};
 use crate::object::raise::{self, Raised};
-use crate::policy::{self, Refusal, Treatment};
+use crate::policy::{self, Names, Refusal, Treatment, declared};
 
 /// What one interpreter knows of the library's modules.
+#[derive(Default)]
 pub struct Libraries {
     /// By the address of the namespace.
     known: HashMap<Object, Library>,
-    /// `sys.stdlib_module_names`, owned; null before it is needed.
-    names: Object,
-    /// `sys._stdlib_dir`, owned; null before it is needed, or if it is not known.
-    folder: Object,
     /// Where functions of modules that are frozen as a whole run: copies of their namespaces. Both are owned.
     copies: HashMap<Object, Object>,
-}
-
-impl Default for Libraries {
-    fn default() -> Self {
-        Libraries { known: HashMap::new(), names: ptr::null_mut(), folder: ptr::null_mut(), copies: HashMap::new() }
-    }
 }
 
 /// A module of the standard library.
@@ -62,7 +53,7 @@ impl Library {
         // SAFETY: the caller's.
         unsafe {
             detach::for_each_global(code, |name, how| {
-                runs_in |= matches!(how, Use::Store | Use::Delete)
+                runs_in |= how.rebinds()
                     || policy::text(name).is_some_and(|name| name == "globals" || self.rebound.contains(name));
                 Ok(())
             })?;
@@ -81,12 +72,15 @@ impl Libraries {
     ///
     /// # Safety
     /// The caller holds the interpreter's GIL; `globals` is an exact dict.
-    pub unsafe fn of(&mut self, globals: Object) -> Result<Option<&Library>, Raised> {
+    pub unsafe fn of(&mut self, globals: Object, names: &Names) -> Result<Option<&Library>, Raised> {
         // SAFETY: the caller's; borrowed references are used at once.
         unsafe {
             let name = ffi::PyDict_GetItemWithError(globals, ffi::imm_name_name);
             let Some(text) = policy::text(name) else { return Ok(None) };
-            if !self.has_name(name, text)? || !module::is_namespace_of(globals, name) || !self.is_in_folder(globals)? {
+            if !policy::is_of_standard_library(name, names)?
+                || !module::is_namespace_of(globals, name)
+                || !is_in_folder(globals, names)?
+            {
                 return Ok(None);
             }
             if self.known.get(&globals).is_none_or(|known| known.name != text) {
@@ -96,41 +90,6 @@ impl Libraries {
                 self.known.insert(globals, Library { name: owned(text)?, rebound });
             }
             Ok(self.known.get(&globals))
-        }
-    }
-
-    /// Whether the library has a module of that name, or of the name before its first dot.
-    unsafe fn has_name(&mut self, name: Object, text: &str) -> Result<bool, Raised> {
-        // SAFETY: as `of`. The set is exact, and has strings.
-        unsafe {
-            if self.names.is_null() {
-                self.names = own_attribute_of_sys(c"stdlib_module_names", |ty| ty == &raw mut ffi::PyFrozenSet_Type);
-                self.folder = own_attribute_of_sys(c"_stdlib_dir", |ty| ty == &raw mut ffi::PyUnicode_Type);
-            }
-            if self.names.is_null() {
-                return Ok(false);
-            }
-            let Some(dot) = text.find('.') else {
-                let found = ffi::PySet_Contains(self.names, name);
-                return raise::unless_negative(found).map(|()| found == 1);
-            };
-            let first = raise::unless_null(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), dot as isize))?;
-            let found = ffi::PySet_Contains(self.names, first);
-            ffi::Py_DecRef(first);
-            raise::unless_negative(found).map(|()| found == 1)
-        }
-    }
-
-    /// Whether the module with this namespace was loaded from the library's folder, as far as is known.
-    unsafe fn is_in_folder(&self, globals: Object) -> Result<bool, Raised> {
-        // SAFETY: as `of`.
-        unsafe {
-            let file = ffi::PyDict_GetItemWithError(globals, ffi::imm_name_file);
-            if file.is_null() || self.folder.is_null() || header::type_of(file) != &raw mut ffi::PyUnicode_Type {
-                return Ok(true);
-            }
-            let found = ffi::PyUnicode_Tailmatch(file, self.folder, 0, isize::MAX, -1);
-            raise::unless_negative(found as i32).map(|()| found == 1)
         }
     }
 
@@ -144,39 +103,35 @@ impl Libraries {
     /// # Safety
     /// The caller holds the interpreter's GIL. Python code may run.
     pub unsafe fn clear(&mut self) -> bool {
-        let copies = std::mem::take(&mut self.copies);
-        let had_copies = !copies.is_empty();
         // SAFETY: owned.
-        unsafe {
-            for (namespace, copy) in copies {
-                ffi::Py_DecRef(copy);
-                ffi::Py_DecRef(namespace);
+        idle::release_all(&mut self.copies, |namespace, copy| unsafe {
+            ffi::Py_DecRef(copy);
+            ffi::Py_DecRef(namespace);
+        })
+    }
+}
+
+/// Whether the module with this namespace was loaded from the library's folder, as far as is known.
+unsafe fn is_in_folder(globals: Object, names: &Names) -> Result<bool, Raised> {
+    // SAFETY: as `Libraries::of`.
+    unsafe {
+        let is_string = |op: Object| !op.is_null() && header::type_of(op) == &raw mut ffi::PyUnicode_Type;
+        let file = ffi::PyDict_GetItemWithError(globals, ffi::imm_name_file);
+        let sys = ffi::imm_sys_dict();
+        let folder = if sys.is_null() { None } else { declared::find(sys, names.library_folder) };
+        match folder.filter(|folder| is_string(*folder)) {
+            Some(folder) if is_string(file) => {
+                let found = ffi::PyUnicode_Tailmatch(file, folder, 0, isize::MAX, -1);
+                raise::unless_negative(found as i32).map(|()| found == 1)
             }
-            ffi::Py_DecRef(ptr::replace(&raw mut self.names, ptr::null_mut()));
-            ffi::Py_DecRef(ptr::replace(&raw mut self.folder, ptr::null_mut()));
+            _ => Ok(true),
         }
-        had_copies
     }
 }
 
 fn owned(text: &str) -> Result<String, Raised> {
     // SAFETY: a GIL is held wherever this is called.
     try_format!("{text}").map_err(|error| unsafe { raise::no_memory(error) })
-}
-
-unsafe fn own_attribute_of_sys(name: &std::ffi::CStr, is_expected: impl Fn(Type) -> bool) -> Object {
-    // SAFETY: a GIL is held; the namespace of sys is an exact dict.
-    unsafe {
-        let mut value = ptr::null_mut();
-        if ffi::PyDict_GetItemStringRef(ffi::imm_sys_dict(), name.as_ptr(), &raw mut value) < 0 {
-            ffi::PyErr_Clear();
-        }
-        if !value.is_null() && !is_expected(header::type_of(value)) {
-            ffi::Py_DecRef(value);
-            value = ptr::null_mut();
-        }
-        value
-    }
 }
 
 /// Notes the globals that the functions of the module `name`, and the methods of its classes, rebind: `namespace` is that
@@ -194,7 +149,7 @@ unsafe fn note_rebound(namespace: Object, name: &str, rebound: &mut HashSet<Stri
                 let function = &*value.cast::<ffi::PyFunctionObject>();
                 if is_of(ffi::PyDict_GetItemWithError(function.func_globals, ffi::imm_name_name)) {
                     detach::for_each_global(function.func_code, |name, how| {
-                        if matches!(how, Use::Store | Use::Delete)
+                        if how.rebinds()
                             && let Some(name) = policy::text(name)
                         {
                             rebound.try_reserve(1).map_err(|_| raise::no_memory(OutOfMemory))?;
@@ -321,15 +276,18 @@ pub unsafe fn own(code: Object, captured: Object) -> Result<Own, Raised> {
     // SAFETY: the caller's. The state is looked up again after the import.
     unsafe {
         let name = ffi::PyDict_GetItemWithError(captured, ffi::imm_name_name);
-        let Some(text) = policy::text(name) else { return Ok(Own::Nothing) };
-        if !interpreter::current().ok_or(Raised)?.libraries.has_name(name, text)? || !leaves_out(code, captured)? {
+        if policy::text(name).is_none() {
+            return Ok(Own::Nothing);
+        }
+        let names = interpreter::current().ok_or(Raised)?.names;
+        if !policy::is_of_standard_library(name, &names)? || !leaves_out(code, captured)? {
             return Ok(Own::Nothing);
         }
         if ffi::imm_modules().is_null() {
             return Ok(Own::Nothing); // the interpreter ends, and finds no module any more
         }
         let Some(namespace) = view::module_globals(captured)? else { return Ok(Own::Nothing) };
-        let runs_in = match interpreter::current().ok_or(Raised)?.libraries.of(namespace) {
+        let runs_in = match interpreter::current().ok_or(Raised)?.libraries.of(namespace, &names) {
             Ok(Some(library)) => library.runs_in(code).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
@@ -361,7 +319,7 @@ unsafe fn leaves_out(code: Object, captured: Object) -> Result<bool, Raised> {
     unsafe {
         let builtins = ffi::imm_builtins_dict();
         detach::for_each_global(code, |name, how| {
-            if matches!(how, Use::Store | Use::Delete) || policy::text(name) == Some("globals") {
+            if how.rebinds() || policy::text(name) == Some("globals") {
                 leaves_out = true;
             } else if !leaves_out {
                 let known = ffi::PyDict_Contains(captured, name) + ffi::PyDict_Contains(builtins, name);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::idle;
 use crate::object::ffi;
 use crate::object::header::Object;
 use crate::object::memory::OutOfMemory;
@@ -115,12 +116,7 @@ impl Locals {
     /// # Safety
     /// As [`Locals::get`].
     pub unsafe fn clear(&mut self) -> bool {
-        let values = std::mem::take(&mut self.values);
-        let had_values = !values.is_empty();
-        for (_, value) in values {
-            // SAFETY: the table owned it.
-            unsafe { ffi::Py_DecRef(value) };
-        }
-        had_values
+        // SAFETY: the table owned it.
+        idle::release_all(&mut self.values, |_, value| unsafe { ffi::Py_DecRef(value) })
     }
 }

@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{c_type, class, interpreter, module_type};
+use super::{c_type, class, idle, interpreter, module_type};
 use crate::lifetime::count;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY};
@@ -304,16 +304,11 @@ impl Modules {
     /// # Safety
     /// As [`Modules::table`]. Python code may run.
     pub unsafe fn drop_twins(&mut self) -> bool {
-        let twins = std::mem::take(&mut self.twins);
-        let had_twins = !twins.is_empty();
-        for (proxy, twin) in twins {
-            // SAFETY: owned.
-            unsafe {
-                ffi::Py_DecRef(twin);
-                ffi::Py_DecRef(proxy);
-            }
-        }
-        had_twins
+        // SAFETY: owned.
+        idle::release_all(&mut self.twins, |proxy, twin| unsafe {
+            ffi::Py_DecRef(twin);
+            ffi::Py_DecRef(proxy);
+        })
     }
 }
 

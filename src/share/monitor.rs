@@ -10,8 +10,9 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use super::interpreter;
+use super::{idle, interpreter};
 use crate::object::address::AddressMap;
+use crate::object::answer::none;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
 use crate::object::raise::{self, Raised};
@@ -62,24 +63,17 @@ impl Monitors {
             // SAFETY: the callback owns the code object. A freeze that failed has left it mutable.
             family.copies.is_empty() && matches!(unsafe { header::refcnt(*code) }, 1 | ONE_FROZEN)
         };
-        while let Some((_, family)) = self.families.extract_if(is_idle).next() {
-            // SAFETY: the entry owned it, and is gone from the table.
-            unsafe { release(family) };
-        }
+        // SAFETY: the entry owned it, and is gone from the table.
+        idle::take_idle(&mut self.families, is_idle).into_iter().for_each(|family| unsafe { release(family) });
     }
 
-    /// Drops everything.
+    /// Drops everything. True if there was a family.
     ///
     /// # Safety
     /// As [`Monitors::drop_idle`].
     pub unsafe fn clear(&mut self) -> bool {
-        let families = std::mem::take(&mut self.families);
-        let had_families = !families.is_empty();
-        for (_, family) in families {
-            // SAFETY: as in `drop_idle`.
-            unsafe { release(family) };
-        }
-        had_families
+        // SAFETY: as in `drop_idle`.
+        idle::release_all(&mut self.families, |_, family| unsafe { release(family) })
     }
 
     /// Drops the family of `code` if it has neither events nor copies.
@@ -149,9 +143,7 @@ unsafe extern "C" fn leave(code: Object, weak: Object) -> Object {
             state.monitors.drop_empty(code);
             ffi::Py_DecRef(copy);
         }
-        let none = &raw mut ffi::_Py_NoneStruct;
-        ffi::Py_IncRef(none);
-        none
+        none()
     }
 }
 

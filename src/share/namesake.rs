@@ -32,13 +32,8 @@ impl Namesakes {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn clear(&mut self) -> bool {
-        let found = std::mem::take(&mut self.found);
-        let had_some = !found.is_empty();
-        for (_, class) in found {
-            // SAFETY: owned by the entry, which is gone.
-            unsafe { ffi::Py_DecRef(class) };
-        }
-        had_some
+        // SAFETY: owned by the entry, which is gone.
+        idle::release_all(&mut self.found, |_, class| unsafe { ffi::Py_DecRef(class) })
     }
 }
 
@@ -53,7 +48,8 @@ pub static _PyImmutable_HasNamesakes: AtomicI32 = AtomicI32::new(0);
 pub unsafe fn mark(class: Type) {
     // SAFETY: the caller's.
     unsafe {
-        if !c_type::exists_once(class) && policy::defined_in_standard_library(class) {
+        let Some(state) = interpreter::existing() else { return };
+        if !c_type::exists_once(class) && policy::defined_in_standard_library(class, &state.names) {
             header::set_flags(class.cast(), header::flags(class.cast()) | NAMESAKES);
             // Relaxed: whoever is handed the class is so after this.
             _PyImmutable_HasNamesakes.store(1, Ordering::Relaxed);

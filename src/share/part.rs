@@ -245,12 +245,8 @@ impl Parts {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn drop_idle(&mut self) {
-        let mut dead = Vec::new();
-        if dead.try_reserve_exact(self.parts.len()).is_err() {
-            return; // the next collection comes
-        }
         // Relaxed: nothing is read of the object.
-        dead.extend(self.parts.extract_if(|_, (token, _)| !token.get().is_alive.load(Ordering::Relaxed)));
+        let dead = idle::take_idle(&mut self.parts, |_, (token, _)| !token.get().is_alive.load(Ordering::Relaxed));
         let mut references = Vec::new();
         for pending in self.pending.values_mut() {
             if references.try_reserve(pending.len()).is_ok() {
@@ -259,7 +255,7 @@ impl Parts {
             }
         }
         self.pending.retain(|_, pending| !pending.is_empty());
-        for (_, (_, part)) in dead {
+        for (_, part) in dead {
             // SAFETY: owned by the entry, which is gone.
             unsafe { ffi::Py_DecRef(part) };
         }
@@ -274,12 +270,8 @@ impl Parts {
     /// # Safety
     /// As [`Parts::drop_idle`].
     pub unsafe fn clear(&mut self) -> bool {
-        let parts = std::mem::take(&mut self.parts);
-        let had_parts = !parts.is_empty();
-        for (_, (_, part)) in parts {
-            // SAFETY: as there.
-            unsafe { ffi::Py_DecRef(part) };
-        }
+        // SAFETY: as there.
+        let had_parts = idle::release_all(&mut self.parts, |_, (_, part)| unsafe { ffi::Py_DecRef(part) });
         for pending in std::mem::take(&mut self.pending).into_values().flatten() {
             // SAFETY: as there.
             unsafe { ffi::Py_DecRef(pending.class) };

@@ -144,23 +144,13 @@ impl Views {
     /// # Safety
     /// As [`Views::forget`].
     pub unsafe fn drop_idle(&mut self) {
-        let mut idle = Vec::new();
-        if idle.try_reserve_exact(self.views.len()).is_err() {
-            return; // the next collection comes
+        // SAFETY: the caller's; what was owned is released as in `forget`, when both tables are as they stay.
+        unsafe {
+            let idle = idle::take_idle(&mut self.views, |_, view| !view.take_recent());
+            let orphans = idle::take_idle(&mut self.at_home, |_, kept| kept.is_orphan());
+            idle.into_iter().for_each(|view| release(view));
+            orphans.into_iter().for_each(|kept| kept.give_up());
         }
-        // SAFETY: the caller's.
-        idle.extend(self.views.extract_if(|_, view| unsafe { !view.take_recent() }).map(|(_, view)| view));
-        let mut orphans = Vec::new();
-        if orphans.try_reserve_exact(self.at_home.len()).is_ok() {
-            // SAFETY: the caller's.
-            orphans.extend(self.at_home.extract_if(|_, kept| unsafe { kept.is_orphan() }).map(|(_, kept)| kept));
-        }
-        for view in idle {
-            // SAFETY: as in `forget`.
-            unsafe { release(view) };
-        }
-        // SAFETY: as in `forget`.
-        orphans.into_iter().for_each(|kept| unsafe { kept.give_up() });
     }
 
     /// Drops every view. True if there was one.
@@ -168,15 +158,12 @@ impl Views {
     /// # Safety
     /// As [`Views::forget`].
     pub unsafe fn clear(&mut self) -> bool {
-        let (views, at_home) = (std::mem::take(&mut self.views), std::mem::take(&mut self.at_home));
-        let had_some = !views.is_empty() || !at_home.is_empty();
-        for (_, view) in views {
-            // SAFETY: as in `forget`.
-            unsafe { release(view) };
-        }
+        let mut at_home = std::mem::take(&mut self.at_home);
         // SAFETY: as in `forget`.
-        at_home.into_values().for_each(|kept| unsafe { kept.give_up() });
-        had_some
+        unsafe {
+            let had_views = idle::release_all(&mut self.views, |_, view| release(view));
+            idle::release_all(&mut at_home, |_, kept| kept.give_up()) || had_views
+        }
     }
 
     /// The frozen namespace, borrowed, that `globals` stand for in the view that runs with them; or null.
