@@ -1,8 +1,11 @@
 """Frozen objects of library classes are taken for its own by every interpreter that has imported the class itself."""
 
+import fractions
+import textwrap
+
 import pytest
 
-from immutable import channel
+from immutable import channel, freeze
 
 # What makes an object, in an interpreter of its own, and what another one may assert of it.
 VALUES = {
@@ -199,39 +202,18 @@ def test_a_namesake_that_is_gone_is_not_answered_with(maker):
     )
 
 
-def test_interpreters_do_so_at_the_same_time(run_python):
-    # In a process of its own: the class freezes in the main interpreter.
-    run_python(
-        """
-        import fractions, threading, textwrap
-        from concurrent import interpreters
-        from immutable import freeze
-        value = freeze(fractions.Fraction(1, 3))
-        code = textwrap.dedent('''
-        import fractions
-        own = fractions.Fraction(1, 3)
-        for _ in range(2000):
-            assert value + own == fractions.Fraction(2, 3) and isinstance(value, fractions.Fraction)
-            assert value.__class__ is fractions.Fraction
-        ''')
-        crew = [interpreters.create() for _ in range(3)]
-        failures = []
-        def work(interpreter):
-            try:
-                interpreter.prepare_main(value=value)
-                interpreter.exec(code)
-            except BaseException as error:
-                failures.append(error)
-        threads = [threading.Thread(target=work, args=[interpreter]) for interpreter in crew]
-        for thread in threads:
-            thread.start()
-        exec(code)
-        for thread in threads:
-            thread.join()
-        assert not failures, failures
-        for interpreter in crew:
-            interpreter.close()
-        """
+def test_interpreters_do_so_at_the_same_time(everywhere_at_once):
+    everywhere_at_once(
+        textwrap.dedent(
+            """
+            import fractions
+            own = fractions.Fraction(1, 3)
+            for _ in range(2000):
+                assert shared + own == fractions.Fraction(2, 3) and isinstance(shared, fractions.Fraction)
+                assert shared.__class__ is fractions.Fraction
+            """
+        ),
+        freeze(fractions.Fraction(1, 3)),
     )
 
 

@@ -1,11 +1,11 @@
-"""Syntax trees freeze, and each interpreter takes the nodes for its own.
+"""Syntax trees freeze, and each interpreter takes the nodes for its own."""
 
-Every test that freezes a node does so in an interpreter of its own: the classes of the nodes freeze with it.
-"""
-
+import ast
 import textwrap
 
 import pytest
+
+from immutable import channel, freeze
 
 SOURCE = "def double(number):\n    return 2 * number\n"
 
@@ -28,7 +28,6 @@ def home(elsewhere):
 @pytest.fixture
 def pass_tree(home, elsewhere):
     """Passes `tree` to another interpreter, which is given back."""
-    from immutable import channel
 
     def passed():
         sender, receiver = channel()
@@ -174,8 +173,6 @@ def test_trees_are_parsed_and_frozen_after_the_first_one_was(home):
 
 
 def test_a_class_of_ones_own_stays_what_it_is(elsewhere):
-    from immutable import channel
-
     sender, receiver = channel()
     source = textwrap.dedent(
         """
@@ -199,40 +196,18 @@ def test_a_class_of_ones_own_stays_what_it_is(elsewhere):
     )
 
 
-def test_interpreters_use_one_tree_at_the_same_time(run_python):
-    # In a process of its own: the tree freezes in the main interpreter.
-    run_python(
-        """
-        import ast, threading
-        from concurrent import interpreters
-        from immutable import freeze
-        tree = freeze(ast.parse("def double(number):\\n    return 2 * number\\n"))
-        code = '''
-        import ast
-        for _ in range(300):
-            namespace = {}
-            exec(compile(tree, "<tree>", "exec"), namespace)
-            assert namespace["double"](21) == 42
-            assert ast.unparse(tree).startswith("def double(number):")
-            assert len(ast.dump(tree)) > 100
-        '''
-        import textwrap
-        crew = [interpreters.create() for _ in range(3)]
-        failures = []
-        def work(interpreter):
-            try:
-                interpreter.prepare_main(tree=tree)
-                interpreter.exec(textwrap.dedent(code))
-            except BaseException as error:
-                failures.append(error)
-        threads = [threading.Thread(target=work, args=[interpreter]) for interpreter in crew]
-        for thread in threads:
-            thread.start()
-        exec(textwrap.dedent(code))
-        for thread in threads:
-            thread.join()
-        assert not failures, failures
-        for interpreter in crew:
-            interpreter.close()
-        """
+def test_interpreters_use_one_tree_at_the_same_time(everywhere_at_once):
+    everywhere_at_once(
+        textwrap.dedent(
+            """
+            import ast
+            for _ in range(300):
+                namespace = {}
+                exec(compile(shared, "<tree>", "exec"), namespace)
+                assert namespace["double"](21) == 42
+                assert ast.unparse(shared).startswith("def double(number):")
+                assert len(ast.dump(shared)) > 100
+            """
+        ),
+        freeze(ast.parse(SOURCE)),
     )
