@@ -369,3 +369,43 @@ print(busy[0], busy[1], busy[2] - idle[2])
     )
     assert done.startswith("0 0 ")
     assert int(done.split()[2]) < 20  # blocks of memory, of the 20 interpreters together
+
+
+def test_interpreters_one_after_the_other_keep_no_names_of_what_they_froze(run_python):
+    source = "\n".join(
+        [
+            "from immutable import freeze",
+            "class Named:",
+            "    an_attribute_of_this_test = 1",
+            "    def method_of_this_test(self, argument_of_this_test):",
+            "        return self.an_attribute_of_this_test, argument_of_this_test.another_of_this_test",
+            "queue.put(freeze(Named))",
+        ]
+    )
+    done = run_python(
+        BEGIN
+        + f"""
+import ctypes, gc, sys
+
+def once():
+    begin({source!r}).close()
+    named = queue.get()
+    assert named().an_attribute_of_this_test == 1
+    return named
+
+def blocks(times):
+    for _ in range(times):
+        kept = once()
+    del kept
+    gc.collect()
+    gc.collect()
+    ctypes.pythonapi.PyType_ClearCache()  # it keeps names of single lookups alive
+    return sys.getallocatedblocks()
+
+blocks(5)
+before = blocks(5)
+print(blocks(20) - before)
+""",
+        with_errors=True,
+    )
+    assert int(done) < 20  # one for each interpreter would be one name

@@ -21,7 +21,7 @@ use crate::object::raise::{self, Raised, Value};
 use crate::object::reachable;
 use crate::policy::{Policy, Scope, examine};
 use crate::python::static_type::_PyImmutable_InitTypes;
-use crate::share::{self, c_type, ending, exception, interpreter, monitor, namesake, sentinel};
+use crate::share::{self, c_type, ending, exception, interpreter, monitor, namesake, sentinel, string};
 
 /// `PyImmutable_CheckWrite`: `Py_CHECKWRITE` as a function.
 ///
@@ -346,6 +346,30 @@ pub unsafe extern "C" fn _PyImmutable_OwnModule(module: Object) -> Object {
 pub unsafe extern "C" fn _PyImmutable_IsForeign(module: Object) -> c_int {
     // SAFETY: the caller's.
     c_int::from(unsafe { share::module::is_foreign(module) })
+}
+
+/// `_PyImmutable_KeepString`
+///
+/// # Safety
+/// `string` is null, when the main interpreter ends, or as for [`string::keep`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_KeepString(string: Object) {
+    if string.is_null() {
+        string::forget();
+    } else {
+        // SAFETY: the caller's.
+        unsafe { string::keep(string) }
+    }
+}
+
+/// `_PyImmutable_KeptString`
+///
+/// # Safety
+/// As [`string::kept`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_KeptString(string: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe { string::kept(string).unwrap_or(std::ptr::null_mut()) }
 }
 
 /// `_PyImmutable_LocalCode`

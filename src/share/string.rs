@@ -3,7 +3,15 @@
 //! A string computes its hash on demand, and may be *interned*: each interpreter has a table of its own, that holds its
 //! strings without a reference, so that a string takes itself out when it is deallocated. Only the
 //! interpreter that made a string could do that, and it may not be the one that releases it: a string that is
-//! frozen leaves the table. Interned strings that are immortal stay; no interpreter releases them once frozen.
+//! frozen leaves the table. Interned strings that are immortal stay; no interpreter releases them once frozen, since
+//! nobody counts who holds them. Those of interpreters that are gone are *kept*, and interned again by any interpreter
+//! that would make an equal one: code that runs in one interpreter after the other adds nothing.
+
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
 
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
@@ -49,4 +57,64 @@ pub unsafe fn keep_immortal(op: Object) {
             header::set_flags(op, flags | FROZEN);
         }
     }
+}
+
+/// An exact string, compared by value.
+struct ByValue(Object);
+
+// SAFETY: only read, which any thread may do once the hash is known.
+unsafe impl Send for ByValue {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for ByValue {}
+
+impl Hash for ByValue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // SAFETY: an exact string has a hash, the same one in all interpreters of a process.
+        state.write_isize(unsafe { ffi::PyObject_Hash(self.0) });
+    }
+}
+
+impl PartialEq for ByValue {
+    fn eq(&self, other: &Self) -> bool {
+        // SAFETY: exact strings compare without Python code.
+        unsafe { ffi::PyUnicode_Equal(self.0, other.0) == 1 }
+    }
+}
+
+impl Eq for ByValue {}
+
+static KEPT: RwLock<Option<HashSet<ByValue>>> = RwLock::new(None);
+/// Whether there may be any, to be asked without a lock.
+static KEEPS: AtomicBool = AtomicBool::new(false);
+
+/// Keeps an immortal string that frozen graphs may hold, and whose interpreter ends.
+///
+/// # Safety
+/// `op` is an exact string, interned and immortal; nobody will release it before [`forget`].
+pub unsafe fn keep(op: Object) {
+    let mut kept = KEPT.write();
+    let kept = kept.get_or_insert_default();
+    // Without memory it is not found again, and that is all.
+    if kept.try_reserve(1).is_ok() {
+        kept.insert(ByValue(op));
+        // Relaxed: whoever misses it makes another string, as if this came a moment later.
+        KEEPS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The string kept that equals `op`; borrowed, immortal.
+///
+/// # Safety
+/// `op` is an exact string; a GIL is held.
+pub unsafe fn kept(op: Object) -> Option<Object> {
+    if !KEEPS.load(Ordering::Relaxed) {
+        return None;
+    }
+    KEPT.read().as_ref()?.get(&ByValue(op)).map(|found| found.0)
+}
+
+/// Keeps nothing any more: the main interpreter ends, which releases what it has interned.
+pub fn forget() {
+    *KEPT.write() = None;
+    KEEPS.store(false, Ordering::Relaxed);
 }

@@ -304,6 +304,13 @@ typedef struct {
     PyObject *view; /* borrowed from the core's table */
 } _PyImmutable_Call;
 
+/* Immortal interned strings that frozen objects may hold are kept when their
+ * interpreter ends, which tells them one by one; NULL: the main interpreter ends.
+ * The other function gives the one kept that equals the exact string s, for the
+ * running interpreter to intern: borrowed, or NULL without an exception. */
+PyAPI_FUNC(void) _PyImmutable_KeepString(PyObject *s);
+PyAPI_FUNC(PyObject *) _PyImmutable_KeptString(PyObject *s);
+
 /* A new reference to the running interpreter's copy of a frozen code object,
  * or NULL with an exception. */
 PyAPI_FUNC(PyObject *) _PyImmutable_LocalCode(PyObject *code);
