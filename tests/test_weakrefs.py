@@ -3,12 +3,15 @@
 import gc
 import inspect
 import itertools
+import re
 import sys
 import textwrap
 import threading
 import types
 import weakref
+from concurrent import interpreters
 
+import leaks
 import pytest
 from graphs import frozen_now
 
@@ -175,6 +178,25 @@ def test_an_object_shows_each_interpreter_the_reference_that_was_made_there(else
     assert value.__weakref__ is here
     there.close()
     assert value.__weakref__ is here
+
+
+@pytest.mark.parametrize("make_lasting", [lambda: freeze(plain()), lambda: re.Pattern], ids=["object", "shared C type"])
+def test_nothing_is_kept_for_an_interpreter_that_is_gone(make_lasting):
+    lasting = make_lasting()
+    runs = 20
+
+    def refer():
+        for _ in range(runs):
+            there = interpreters.create()
+            there.prepare_main(value=lasting)
+            there.exec("import re, weakref; weakref.ref(value); weakref.WeakSet([value])")
+            there.close()
+
+    reached = [[0] * len(leaks.MEASURED) for _ in range(4)]
+    for numbers in reached:
+        refer()
+        leaks.measure(numbers)
+    assert not all("bytes of malloc" in leaks.grown(*pair, runs) for pair in itertools.pairwise(reached))
 
 
 def test_an_object_does_not_show_a_reference_that_was_frozen_with_it():
@@ -621,6 +643,29 @@ def test_a_class_is_left_out_of_its_base_once_it_is_gone(stage):
     assert Base.__subclasses__() == [made]
     del made
     gc.collect()
+    assert Base.__subclasses__() == []
+
+
+def test_a_class_is_left_out_of_its_base_once_it_is_gone_elsewhere(elsewhere):
+    class Base:
+        pass
+
+    freeze(Base)
+    there = elsewhere()
+
+    def make_and_drop():
+        there.run("kept = value", value=freeze(tuple(type("Made", bases, {}) for bases in [(), (Base,)] * 100)))
+        gc.collect()  # each class would be found through its reference to itself
+        during = sys.getallocatedblocks()
+        there.run("import gc; del kept, value; gc.collect()")
+        gc.collect()
+        return during, sys.getallocatedblocks()
+
+    make_and_drop()
+    _, before = make_and_drop()
+    during, after = make_and_drop()
+    assert during - after > 1000
+    assert after - before < 50  # each class had a reference and a key in the table of its base
     assert Base.__subclasses__() == []
 
 

@@ -107,12 +107,14 @@ unsafe fn raise_member<M: Mode>(op: Object) {
 /// # Safety
 /// The memory of `op`, which was frozen, cannot be released meanwhile; a GIL is held.
 pub unsafe fn try_take(op: Object) -> bool {
-    // SAFETY: the caller's.
-    let taken = unsafe { in_mode!(try_raise(op)) };
-    if taken {
-        debug::note_taken(1);
+    // SAFETY: the caller's. Relaxed: what is immortal stays so.
+    unsafe {
+        let taken = in_mode!(try_raise(op));
+        if taken && !count::is_immortal(header::count_word(op).load(Ordering::Relaxed)) {
+            debug::note_taken(1);
+        }
+        taken
     }
-    taken
 }
 
 unsafe fn try_raise<M: Mode>(op: Object) -> bool {

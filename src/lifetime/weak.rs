@@ -89,6 +89,20 @@ unsafe fn find(op: Object, interpreter: i64) -> *mut Node {
     }
 }
 
+/// Releases the node of a list that is empty, so that nothing is kept for interpreters that are gone.
+unsafe fn take_out(op: Object, node: *mut Node) {
+    // SAFETY: the caller holds the lock of op, in whose chain node is.
+    unsafe {
+        let Some(slot) = slot(op) else { return };
+        let mut place: *mut *mut Node = slot.as_ptr().cast();
+        while *place != node {
+            place = &raw mut (**place).next;
+        }
+        *place = (*node).next;
+        release_node(NonNull::new_unchecked(node));
+    }
+}
+
 /// Whether CPython itself keeps a list of weak references to `op` for each interpreter.
 unsafe fn is_managed_static(op: Object) -> bool {
     // SAFETY: the caller holds op alive.
@@ -136,10 +150,11 @@ pub unsafe fn make_list(op: Object) -> Option<()> {
 /// Where the running interpreter's list begins; if it has none, a list that is empty and never written.
 ///
 /// # Safety
-/// As [`make_list`]; the result is valid while the caller holds `op` alive and its GIL.
+/// As [`make_list`]; the result is valid while the caller holds `op` alive and its GIL, and clears no weak reference.
 pub unsafe fn list(op: Object) -> *mut Object {
     static EMPTY: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
-    // SAFETY: nodes stay until the object dies, and only this interpreter uses the head while it lives.
+    // SAFETY: a node stays until the object dies or this interpreter clears its last weak reference, and only this
+    // interpreter uses the head until then.
     unsafe {
         let _held = lock(op);
         let node = find(op, running_interpreter());
@@ -196,6 +211,9 @@ pub unsafe fn clear(weak: Object) {
         let cleared = with_referent(weak.cast(), |target| {
             let node = find(target, interpreter);
             unlink(weak, if node.is_null() { ptr::null_mut() } else { &raw mut (*node).head });
+            if !node.is_null() && (*node).head.is_null() {
+                take_out(target, node);
+            }
             referent(weak).store(none(), Ordering::Relaxed);
         });
         if cleared.is_none() {
@@ -401,6 +419,9 @@ unsafe fn dissolve(op: Object, slot: NonNull<*mut c_void>) {
                     // Last, since the weak reference may go away as soon as its interpreter sees this.
                     referent(weak).store(none(), Ordering::Relaxed);
                 });
+                if header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+                    inbox::depart(interpreter, op.cast());
+                }
             }
             release_node(current);
             node = next;
@@ -422,15 +443,24 @@ pub unsafe fn end_interpreter(interpreter: i64) {
     inbox::close(interpreter);
 }
 
-/// The weak references of each interpreter that others have cleared, until their callbacks were called.
+/// The weak references of each interpreter that others have cleared, until their callbacks were called; and the classes
+/// that others have released, until they are off the list of subclasses that each of their bases has there.
 mod inbox {
     use super::*;
+
+    /// A class that is gone.
+    struct Departed {
+        address: usize,
+        /// Those that did not go with it; owned, unless immortal.
+        bases: Vec<Object>,
+    }
 
     struct Inbox {
         state: *mut ffi::PyInterpreterState,
         view: *mut ffi::PyInterpreterView,
         /// Linked through `wr_next` and `wr_prev`.
         dead: Weak,
+        departed: Vec<Departed>,
         /// A call of [`run`] is pending.
         rung: bool,
     }
@@ -463,7 +493,7 @@ mod inbox {
                 return None;
             }
             let state = ffi::PyInterpreterState_Get();
-            all.insert(interpreter, Inbox { state, view, dead: ptr::null_mut(), rung: false });
+            all.insert(interpreter, Inbox { state, view, dead: ptr::null_mut(), departed: Vec::new(), rung: false });
             Some(())
         }
     }
@@ -471,8 +501,13 @@ mod inbox {
     pub fn close(interpreter: i64) {
         let inbox = inboxes().as_mut().and_then(|all| all.remove(&interpreter));
         if let Some(inbox) = inbox {
-            // SAFETY: from `open`.
-            unsafe { ffi::PyInterpreterView_Close(inbox.view) };
+            // SAFETY: from `open`; the bases are owned.
+            unsafe {
+                ffi::PyInterpreterView_Close(inbox.view);
+                for base in inbox.departed.into_iter().flat_map(|departed| departed.bases) {
+                    ffi::Py_DecRef(base);
+                }
+            }
         }
     }
 
@@ -490,6 +525,28 @@ mod inbox {
                 }
                 inbox.dead = weak;
             }
+        }
+    }
+
+    /// Notes that a class goes, to which the interpreter has referred weakly, as it does for each subclass that it makes.
+    /// Without memory the note is left out, and dead references stay in the tables of the bases.
+    pub unsafe fn depart(interpreter: i64, class: header::Type) {
+        // SAFETY: the caller is releasing the class, whose bases are whole yet; those that go with it are not taken.
+        unsafe {
+            let mut all = inboxes();
+            let Some(inbox) = all.as_mut().and_then(|all| all.get_mut(&interpreter)) else { return };
+            let tuple = (*class).tp_bases;
+            let count = if tuple.is_null() { 0 } else { ffi::PyTuple_Size(tuple) };
+            let mut bases = Vec::new();
+            if inbox.departed.try_reserve(1).is_err() || bases.try_reserve_exact(count.unsigned_abs()).is_err() {
+                return;
+            }
+            bases.extend(
+                (0..count)
+                    .map(|index| ffi::PyTuple_GetItem(tuple, index))
+                    .filter(|&base| header::is_immortal_or_shared(base) && references::try_take(base)),
+            );
+            inbox.departed.push(Departed { address: class.addr(), bases });
         }
     }
 
@@ -525,7 +582,8 @@ mod inbox {
     fn next_to_ring() -> Option<(*mut ffi::PyInterpreterState, *mut ffi::PyInterpreterGuard, i64)> {
         let mut all = inboxes();
         for (&interpreter, inbox) in all.as_mut()? {
-            if !inbox.dead.is_null() && !inbox.rung {
+            let is_empty = inbox.dead.is_null() && inbox.departed.is_empty();
+            if !is_empty && !inbox.rung {
                 inbox.rung = true;
                 // SAFETY: the view is open. No guard: that interpreter is ending, and calls nothing any more.
                 let guard = unsafe { ffi::PyInterpreterGuard_FromView(inbox.view) };
@@ -537,12 +595,18 @@ mod inbox {
         None
     }
 
-    /// Calls the callbacks of what is in the running interpreter's inbox.
+    /// Empties the running interpreter's inbox, and calls the callbacks of what is in it.
     unsafe extern "C" fn run(_: *mut c_void) -> c_int {
         // SAFETY: CPython calls this with the GIL of the interpreter that it was meant for.
         unsafe {
             let interpreter = running_interpreter();
             let error = ffi::PyErr_GetRaisedException();
+            for Departed { address, bases } in answer(interpreter) {
+                for base in bases {
+                    ffi::imm_forget_subclass(base.cast(), ptr::without_provenance_mut(address));
+                    ffi::Py_DecRef(base);
+                }
+            }
             while let Some(weak) = next_dead(interpreter) {
                 let callback = ptr::replace(&raw mut (*weak).wr_callback, ptr::null_mut());
                 call(callback, weak.cast());
@@ -554,7 +618,15 @@ mod inbox {
         0
     }
 
-    /// A new reference to the first in the inbox.
+    /// From now on what arrives rings again. Returns the classes that have departed.
+    fn answer(interpreter: i64) -> Vec<Departed> {
+        let mut all = inboxes();
+        let Some(inbox) = all.as_mut().and_then(|all| all.get_mut(&interpreter)) else { return Vec::new() };
+        inbox.rung = false;
+        std::mem::take(&mut inbox.departed)
+    }
+
+    /// A new reference to the first dead one in the inbox.
     unsafe fn next_dead(interpreter: i64) -> Option<Weak> {
         // SAFETY: what is in the inbox is alive: it withdraws when it is deallocated, which takes this GIL.
         unsafe {
@@ -568,7 +640,6 @@ mod inbox {
                     return Some(weak.as_ptr());
                 }
             }
-            inbox.rung = false;
             None
         }
     }

@@ -11,6 +11,7 @@
 #include "pycore_sysmodule.h"
 #include "pycore_typeobject.h"
 #include "pycore_unicodeobject.h"
+#include "pycore_weakref.h"
 #include "pycore_opcode_metadata.h"
 #include "pycore_opcode_utils.h"
 #include "pycore_pystate.h"
@@ -114,6 +115,27 @@ PyObject *
 imm_subclasses(PyTypeObject *type)
 {
     return _PyType_GetSubclasses(type);
+}
+
+void
+imm_forget_subclass(PyTypeObject *type, void *address)
+{
+    PyObject *subclasses;
+    if (type->tp_flags & _Py_TPFLAGS_STATIC_BUILTIN) {
+        managed_static_type_state *state = _PyStaticType_GetState(PyInterpreterState_Get(), type);
+        subclasses = state == NULL ? NULL : state->tp_subclasses;
+    }
+    else {
+        subclasses = _PyImmutable_GetSubclasses(type);
+    }
+    PyObject *key = subclasses == NULL ? NULL : PyLong_FromVoidPtr(address);
+    PyObject *reference = key == NULL ? NULL : PyDict_GetItemWithError(subclasses, key);
+    /* Another class may be at that address by now. */
+    if (reference != NULL && _PyWeakref_IS_DEAD(reference)) {
+        (void)PyDict_DelItem(subclasses, key);
+    }
+    PyErr_Clear();
+    Py_XDECREF(key);
 }
 
 int

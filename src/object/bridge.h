@@ -46,6 +46,10 @@ int imm_ready_frozen_type(PyTypeObject *type);
 /* A new list of the direct subclasses that the current interpreter knows. */
 PyObject *imm_subclasses(PyTypeObject *type);
 
+/* Takes the class that was at this address, and is gone, off what the current
+ * interpreter knows as the subclasses of type, a static or frozen one. Never fails. */
+void imm_forget_subclass(PyTypeObject *type, void *address);
+
 /* True for a contextvars.Context in which code is running. */
 int imm_is_entered(PyObject *context);
 
