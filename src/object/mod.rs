@@ -4,6 +4,8 @@ pub mod address;
 #[cfg(feature = "cpython")]
 pub mod answer;
 #[cfg(feature = "cpython")]
+pub mod attribute;
+#[cfg(feature = "cpython")]
 pub mod edges;
 pub mod fault;
 #[cfg(feature = "cpython")]

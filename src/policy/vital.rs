@@ -8,9 +8,9 @@
 use std::ffi::CStr;
 use std::ptr;
 
-use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY};
 use crate::object::raise::{self, Raised};
+use crate::object::{attribute, ffi};
 use crate::share::interpreter::{self, Interpreter};
 
 /// Where such an object is.
@@ -214,7 +214,7 @@ impl Place {
                     break;
                 }
                 let owner = found;
-                found = ffi::PyObject_GetAttrString(owner, attribute.as_ptr());
+                found = attribute::get(owner, attribute);
                 ffi::Py_DecRef(owner);
             }
             if found.is_null() {

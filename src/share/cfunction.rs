@@ -9,15 +9,15 @@
 //! Functions of `builtins` and `sys` stay as they are: those two modules keep no state of their own.
 
 use std::collections::HashMap;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{idle, interpreter, module};
-use crate::object::ffi;
 use crate::object::header::{self, Object, PROXY, Type};
 use crate::object::raise::{self, Raised};
+use crate::object::{attribute, ffi};
 
 /// The type of a frozen function of a C module.
 pub fn frozen_type() -> Type {
@@ -278,7 +278,7 @@ unsafe fn make_counterpart(function: &ffi::PyCFunctionObject) -> Result<Object, 
         let made = if same {
             ffi::PyCMethod_New(function.m_ml, module, function.m_module, ptr::null_mut())
         } else {
-            ffi::PyObject_GetAttrString(module, (*function.m_ml).ml_name)
+            attribute::get(module, CStr::from_ptr((*function.m_ml).ml_name))
         };
         ffi::Py_DecRef(module);
         raise::unless_null(made)

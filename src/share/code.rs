@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use super::{idle, interpreter, monitor};
-use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
 use crate::object::raise::{self, Raised};
+use crate::object::{attribute, ffi};
 
 struct Copy {
     /// The frozen code object, owned, so that its address stays its own.
@@ -142,7 +142,7 @@ unsafe fn replace(code: Object, copy_constant: impl FnMut(Object) -> Result<Obje
                 set(arguments, c"co_names", names)
             })
             .and_then(|()| {
-                let replace = raise::unless_null(ffi::PyObject_GetAttrString(code, c"replace".as_ptr()))?;
+                let replace = raise::unless_null(attribute::get(code, c"replace"))?;
                 let none = ffi::PyTuple_New(0);
                 let copied = ffi::PyObject_Call(replace, none, arguments);
                 ffi::Py_DecRef(none);

@@ -17,10 +17,10 @@ use std::ptr;
 
 use super::{idle, interpreter, module, view};
 use crate::freeze::detach;
-use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY, Type};
 use crate::object::memory::{OutOfMemory, try_format};
 use crate::object::raise::{self, Raised};
+use crate::object::{attribute, ffi};
 use crate::policy::{self, Names, Refusal, Treatment, declared};
 
 /// What one interpreter knows of the library's modules.
@@ -204,7 +204,7 @@ pub unsafe fn is_state(value: Object) -> bool {
             return !is_keyed_by_instances(value);
         }
         if ty == &raw mut ffi::PyMethod_Type || ty == &raw mut ffi::PyCFunction_Type {
-            let bound = ffi::PyObject_GetAttrString(value, c"__self__".as_ptr());
+            let bound = attribute::get(value, c"__self__");
             if bound.is_null() {
                 ffi::PyErr_Clear();
                 return false;

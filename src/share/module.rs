@@ -26,10 +26,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{c_type, class, idle, interpreter, module_type};
 use crate::lifetime::count;
-use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PROXY};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
+use crate::object::{attribute, ffi};
 
 /// The number that marks what belongs to the running interpreter, as `header::owner` gives it; 0 for an interpreter
 /// whose number is too high for the mark.
@@ -559,7 +559,7 @@ pub unsafe fn import_submodule(package: Object, name: Object) -> Result<Option<O
         if !is_module(package) || is_private(name) {
             return Ok(None);
         }
-        let path = ffi::PyObject_GetAttrString(package, c"__path__".as_ptr());
+        let path = attribute::get(package, c"__path__");
         ffi::Py_DecRef(path);
         let parent = if path.is_null() { path } else { ffi::PyModule_GetNameObject(package) };
         if parent.is_null() {
@@ -604,7 +604,7 @@ unsafe fn is_not_found(name: Object) -> bool {
             return false;
         }
         let error = ffi::PyErr_GetRaisedException();
-        let missing = ffi::PyObject_GetAttrString(error, c"name".as_ptr());
+        let missing = attribute::get(error, c"name");
         let same = !missing.is_null() && ffi::PyUnicode_Equal(missing, name) > 0;
         ffi::Py_DecRef(missing);
         ffi::PyErr_SetRaisedException(error);

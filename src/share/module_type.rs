@@ -10,9 +10,9 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
 use super::module;
-use crate::object::ffi;
 use crate::object::header::{self, Object, Type};
 use crate::object::raise::Raised;
+use crate::object::{attribute, ffi};
 
 unsafe extern "C" {
     fn PyErr_WriteToImmutable(op: Object) -> c_int;
@@ -220,7 +220,7 @@ unsafe extern "C" fn namespace(op: Object, _: *mut c_void) -> Object {
                 Err(Raised) => ptr::null_mut(),
             },
             Ok(Some(target)) => {
-                let namespace = ffi::PyObject_GetAttrString(target, c"__dict__".as_ptr());
+                let namespace = attribute::get(target, c"__dict__");
                 ffi::Py_DecRef(target);
                 namespace
             }
@@ -236,7 +236,7 @@ unsafe extern "C" fn reduce(op: Object, _: Object) -> Object {
         if importlib.is_null() {
             return importlib;
         }
-        let import = ffi::PyObject_GetAttrString(importlib, c"import_module".as_ptr());
+        let import = attribute::get(importlib, c"import_module");
         ffi::Py_DecRef(importlib);
         if import.is_null() {
             return import;

@@ -14,9 +14,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::{c_type, idle, interpreter};
-use crate::object::ffi;
 use crate::object::header::{self, NAMESAKES, Object, Type};
 use crate::object::raise::{self, Raised};
+use crate::object::{attribute, ffi};
 use crate::policy;
 
 /// The namesakes that one interpreter has found, by the version of the frozen class, which no other class ever has.
@@ -166,7 +166,7 @@ unsafe fn self_or_namesake(class: Type) -> Object {
 unsafe fn find(class: Type) -> Result<Object, Raised> {
     // SAFETY: as `class_here`.
     unsafe {
-        let module_name = raise::unless_null(ffi::PyObject_GetAttrString(class.cast(), c"__module__".as_ptr()))?;
+        let module_name = raise::unless_null(attribute::get(class.cast(), c"__module__"))?;
         let module = ffi::PyImport_Import(module_name);
         ffi::Py_DecRef(module_name);
         let module = raise::unless_null(module)?;

@@ -14,9 +14,9 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{interpreter, is_sharing, module};
 use crate::freeze::run;
 use crate::lifetime::count;
-use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object};
 use crate::object::raise::{self, Raised};
+use crate::object::{attribute, ffi};
 
 /// A frozen, immortal sentinel.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Names {
         // SAFETY: op is a sentinel, alive, which keeps what its attributes return.
         unsafe {
             let attribute = |name: &CStr| {
-                let value = ffi::PyObject_GetAttrString(op, name.as_ptr());
+                let value = attribute::get(op, name);
                 if value.is_null() {
                     ffi::PyErr_Clear();
                     return None;
