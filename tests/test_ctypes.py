@@ -458,8 +458,11 @@ def test_classes_that_are_frozen_go_on_making_mutable_instances_and_pointers():
     assert made.x == 3
     assert type(pointer) is ctypes.POINTER(cls) is cls.__pointer_type__
     assert type(ctypes.pointer(ctypes.pointer(made))) is ctypes.POINTER(ctypes.POINTER(cls))
-    function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(cls))(lambda given: given.contents.x)
-    assert function(made) == 3
+
+    class Function(ctypes._CFuncPtr):  # as CFUNCTYPE makes it, which would keep it for ever
+        _restype_, _argtypes_, _flags_ = ctypes.c_int, [ctypes.POINTER(cls)], 1
+
+    assert Function(lambda given: given.contents.x)(made) == 3
     derived = type("Derived", (cls,), {"_fields_": [("y", ctypes.c_int)]})
     assert derived(1, 2).y == 2
     assert (cls * 3)()[1].x == 0

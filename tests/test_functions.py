@@ -1237,6 +1237,7 @@ def test_annotations_are_those_of_the_calling_interpreter(elsewhere, monkeypatch
             Holder=m.Holder,
         )
     finally:
+        sys.path_importer_cache.pop(str(other.path))
         del sys.modules["annotated_by_test"]
 
 
