@@ -24,6 +24,13 @@ settings.register_profile(
 settings.load_profile("immutable")
 
 
+def pytest_itemcollected(item):
+    """Marks the cases that run under PYTHONMALLOC=pymalloc, which not every build has."""
+    allocator = item.callspec.params.get("allocator", "") if hasattr(item, "callspec") else ""
+    if allocator.startswith("pymalloc"):
+        item.add_marker("allocator")
+
+
 @pytest.fixture
 def module():
     """Makes a module from source, importable under its own name during the test."""

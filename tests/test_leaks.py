@@ -76,7 +76,9 @@ LEAKING = {
 }
 
 
-@pytest.mark.parametrize("name", LEAKING)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.allocator] if "alloc" in name else []) for name in LEAKING]
+)
 def test_a_test_that_leaves_something_fails_and_the_report_says_what(name, run):
     outcomes, output = run(f"""
         import ctypes
@@ -98,6 +100,7 @@ def test_a_test_that_leaves_something_fails_and_the_report_says_what(name, run):
     assert re.search(rf"{name}( \+\d+){{{leaks.ROUNDS}}}", text)
 
 
+@pytest.mark.allocator
 def test_what_a_thread_leaves_is_found(run):
     outcomes, output = run("""
         import threading
@@ -113,6 +116,7 @@ def test_what_a_thread_leaves_is_found(run):
     assert "allocated blocks" in output
 
 
+@pytest.mark.allocator
 def test_what_a_fixture_leaves_is_found_and_fixtures_are_set_up_for_each_run(run):
     outcomes, output = run(
         """
@@ -144,6 +148,7 @@ def test_what_a_fixture_leaves_is_found_and_fixtures_are_set_up_for_each_run(run
     assert f"runs: {leaks.WARM_UP + 20}\n" in output
 
 
+@pytest.mark.allocator
 def test_each_case_of_a_parametrised_test_is_repeated(run):
     outcomes, _ = run("""
         import pytest

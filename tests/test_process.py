@@ -453,6 +453,7 @@ def test_the_statistics_are_those_of_the_process():
     del ring
 
 
+@pytest.mark.allocator
 def test_blocks_of_memory_come_back_with_the_objects():
     def work():
         rings = freeze([a_ring() for _ in range(1_000)])
@@ -468,6 +469,7 @@ def test_blocks_of_memory_come_back_with_the_objects():
     assert sys.getallocatedblocks() - before < 100
 
 
+@pytest.mark.allocator
 def test_blocks_are_counted_when_their_thread_has_ended():
     kept = []
 
@@ -485,6 +487,7 @@ def test_blocks_are_counted_when_their_thread_has_ended():
             assert abs(sys.getallocatedblocks() - before) < 100
 
 
+@pytest.mark.allocator
 def test_blocks_are_those_of_the_process_however_many_interpreters_there_are(run_python):
     before, during, after = map(
         int,

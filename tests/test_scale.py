@@ -93,6 +93,7 @@ def measure(run_python, build, objects, record_property):
     return cost
 
 
+@pytest.mark.allocator
 @pytest.mark.parametrize("build", [WIDE, DEEP], ids=["wide", "deep"])
 def test_ten_million_objects_freeze_in_24_bytes_each_and_keep_none(build, run_python, record_property):
     cost = measure(run_python, build, 10_000_000, record_property)
@@ -103,6 +104,7 @@ def test_ten_million_objects_freeze_in_24_bytes_each_and_keep_none(build, run_py
     assert cost["left"] == 0
 
 
+@pytest.mark.allocator
 def test_one_cycle_of_ten_million_objects_keeps_its_component_record_only(run_python, record_property):
     cost = measure(run_python, RING, 10_000_000, record_property)
     assert cost["objects"] == 10_000_000

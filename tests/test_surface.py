@@ -255,6 +255,7 @@ def test_a_cycle_is_one_component_with_a_record():
     assert frozen_now() == before
 
 
+@pytest.mark.allocator
 def test_memory_comes_from_an_allocator_that_any_interpreter_may_return_it_to(run_python):
     name = run_python("import _testinternalcapi; print(_testinternalcapi.pymem_getallocatorsname())").strip()
     assert name.removesuffix("_debug") == "mimalloc"
