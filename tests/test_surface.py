@@ -3,6 +3,7 @@
 import ast
 import gc
 import inspect
+import pydoc
 import re
 import subprocess
 import sys
@@ -119,6 +120,15 @@ def test_every_public_function_and_class_says_what_it_does():
         if callable(getattr(immutable, name)) and not inspect.getdoc(getattr(immutable, name))
     ]
     assert undocumented == []
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SURFACE if callable(getattr(immutable, name))))
+def test_help_says_how_it_is_called_and_what_it_does(name):
+    value = getattr(immutable, name)
+    shown = pydoc.plain(pydoc.render_doc(value, "%s"))
+    assert "(...)" not in shown.split("Data descriptors")[0].split("Methods inherited")[0]
+    assert inspect.getdoc(value).splitlines()[0] in shown
+    assert re.search(r" in module _?immutable\b", shown.splitlines()[0])
 
 
 def test_the_type_stubs_name_the_same_things():
