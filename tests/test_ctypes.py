@@ -460,7 +460,7 @@ def test_classes_that_are_frozen_go_on_making_mutable_instances_and_pointers():
     assert type(ctypes.pointer(ctypes.pointer(made))) is ctypes.POINTER(ctypes.POINTER(cls))
 
     class Function(ctypes._CFuncPtr):  # as CFUNCTYPE makes it, which would keep it for ever
-        _restype_, _argtypes_, _flags_ = ctypes.c_int, [ctypes.POINTER(cls)], 1
+        _restype_, _argtypes_, _flags_ = ctypes.c_int, (ctypes.POINTER(cls),), 1
 
     assert Function(lambda given: given.contents.x)(made) == 3
     derived = type("Derived", (cls,), {"_fields_": [("y", ctypes.c_int)]})
