@@ -351,15 +351,11 @@ pub unsafe extern "C" fn _PyImmutable_IsForeign(module: Object) -> c_int {
 /// `_PyImmutable_KeepString`
 ///
 /// # Safety
-/// `string` is null, when the main interpreter ends, or as for [`string::keep`].
+/// As [`string::keep`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_KeepString(string: Object) {
-    if string.is_null() {
-        string::forget();
-    } else {
-        // SAFETY: the caller's.
-        unsafe { string::keep(string) }
-    }
+    // SAFETY: the caller's.
+    unsafe { string::keep(string) }
 }
 
 /// `_PyImmutable_KeptString`

@@ -22,6 +22,7 @@ use super::monitor::Monitors;
 use super::namesake::Namesakes;
 use super::part::Parts;
 use super::sentinel::Sentinels;
+use super::string;
 use super::view::Views;
 use crate::object::ffi;
 use crate::object::memory::{self, OutOfMemory};
@@ -236,7 +237,12 @@ pub unsafe fn known_of(interpreter: *mut ffi::PyInterpreterState) -> Known {
 /// As [`known_of`]; whoever calls releases the state.
 pub unsafe fn end(interpreter: *mut ffi::PyInterpreterState) {
     // SAFETY: the caller's.
-    unsafe { *ffi::imm_state_slot(interpreter) = ENDED.cast() };
+    unsafe {
+        *ffi::imm_state_slot(interpreter) = ENDED.cast();
+        if interpreter == ffi::PyInterpreterState_Main() {
+            string::forget();
+        }
+    }
     RELEASED.fetch_add(1, Ordering::Relaxed);
 }
 

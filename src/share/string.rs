@@ -113,7 +113,7 @@ pub unsafe fn kept(op: Object) -> Option<Object> {
     KEPT.read().as_ref()?.get(&ByValue(op)).map(|found| found.0)
 }
 
-/// Keeps nothing any more: the main interpreter ends, which releases what it has interned.
+/// Keeps nothing any more: the main interpreter ends, which releases what it has interned, and is the last.
 pub fn forget() {
     *KEPT.write() = None;
     KEEPS.store(false, Ordering::Relaxed);

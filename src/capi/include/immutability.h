@@ -305,8 +305,8 @@ typedef struct {
 } _PyImmutable_Call;
 
 /* Immortal interned strings that frozen objects may hold are kept when their
- * interpreter ends, which tells them one by one; NULL: the main interpreter ends.
- * The other function gives the one kept that equals the exact string s, for the
+ * interpreter, which is not the main one, ends: it tells them one by one. The
+ * other function gives the one kept that equals the exact string s, for the
  * running interpreter to intern: borrowed, or NULL without an exception. */
 PyAPI_FUNC(void) _PyImmutable_KeepString(PyObject *s);
 PyAPI_FUNC(PyObject *) _PyImmutable_KeptString(PyObject *s);
