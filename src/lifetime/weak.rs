@@ -210,9 +210,13 @@ pub unsafe fn clear(weak: Object) {
         let interpreter = running_interpreter();
         let cleared = with_referent(weak.cast(), |target| {
             let node = find(target, interpreter);
-            unlink(weak, if node.is_null() { ptr::null_mut() } else { &raw mut (*node).head });
-            if !node.is_null() && (*node).head.is_null() {
-                take_out(target, node);
+            if node.is_null() {
+                unlink(weak, ptr::null_mut());
+            } else {
+                unlink(weak, &raw mut (*node).head);
+                if (*node).head.is_null() {
+                    take_out(target, node);
+                }
             }
             referent(weak).store(none(), Ordering::Relaxed);
         });

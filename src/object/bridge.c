@@ -120,14 +120,12 @@ imm_subclasses(PyTypeObject *type)
 void
 imm_forget_subclass(PyTypeObject *type, void *address)
 {
-    PyObject *subclasses;
-    if (type->tp_flags & _Py_TPFLAGS_STATIC_BUILTIN) {
-        managed_static_type_state *state = _PyStaticType_GetState(PyInterpreterState_Get(), type);
-        subclasses = state == NULL ? NULL : state->tp_subclasses;
+    /* Of a module that was not imported here. */
+    if ((type->tp_flags & _Py_TPFLAGS_STATIC_BUILTIN)
+        && _PyStaticType_GetState(PyInterpreterState_Get(), type) == NULL) {
+        return;
     }
-    else {
-        subclasses = _PyImmutable_GetSubclasses(type);
-    }
+    PyObject *subclasses = _PyType_LookupSubclasses(type);
     PyObject *key = subclasses == NULL ? NULL : PyLong_FromVoidPtr(address);
     PyObject *reference = key == NULL ? NULL : PyDict_GetItemWithError(subclasses, key);
     /* Another class may be at that address by now. */
