@@ -1,11 +1,12 @@
 # The kinds of build, sourced by the scripts that make or use one. One folder each: build/<flavour>.
 # describe_flavour FLAVOUR sets: source_tree (patched or pristine), configure_flags, rust_flags, rust_env,
-# run_env (for commands that run the interpreter), check_env (for those of whose reports the first ends it), use_ccache.
+# run_env (for commands that run the interpreter), check_env (for those of whose reports the first ends it),
+# test_selection (arguments of pytest), use_ccache.
 
 flavours='release debug asan tsan pgo stock stock-debug stock-pgo'
 
 describe_flavour() {
-    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() check_env=() use_ccache=yes
+    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() check_env=() test_selection=() use_ccache=yes
     case $1 in
     stock*) source_tree=pristine ;;
     esac
@@ -27,6 +28,7 @@ describe_flavour() {
         run_env=(ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1)
         # The sanitizer sees a block only if each comes from malloc, which any interpreter may give back.
         check_env=("${run_env[@]}" PYTHONMALLOC="${PYTHONMALLOC:-malloc}")
+        test_selection=(-m 'not allocator')
         ;;
     tsan)
         configure_flags=(--with-thread-sanitizer)
