@@ -646,6 +646,7 @@ def test_a_class_is_left_out_of_its_base_once_it_is_gone(stage):
     assert Base.__subclasses__() == []
 
 
+@pytest.mark.allocator
 def test_a_class_is_left_out_of_its_base_once_it_is_gone_elsewhere(elsewhere):
     class Base:
         pass
