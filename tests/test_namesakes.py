@@ -172,6 +172,21 @@ def test_the_answer_is_the_same_in_hot_code(maker):
     )
 
 
+def test_of_a_class_that_a_module_has_in_c_and_in_python_each_is_its_own(run_python):
+    run_python("""
+        import _pydatetime, datetime, zoneinfo._zoneinfo
+        from immutable import freeze
+
+        for made, in_c in (
+            (_pydatetime.date(2024, 2, 29), datetime.date),
+            (zoneinfo._zoneinfo.ZoneInfo.no_cache("UTC"), zoneinfo.ZoneInfo),
+        ):
+            freeze(made)
+            assert made.__class__ is type(made)
+            assert not isinstance(made, in_c)
+    """)
+
+
 def test_classes_of_programs_stay_strangers(elsewhere, tmp_path):
     (tmp_path / "a_program.py").write_text("class Thing: pass")
     sender, receiver = channel()

@@ -173,7 +173,10 @@ unsafe fn find(class: Type) -> Result<Object, Raised> {
         let found = look_up(module, (*class.cast::<ffi::PyHeapTypeObject>()).ht_qualname);
         ffi::Py_DecRef(module);
         let found = found?;
-        if header::has_feature(header::type_of(found), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+        // Some modules have a class twice, in C and in Python, and show the one in C.
+        if header::has_feature(header::type_of(found), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
+            && header::is_python_class(found.cast()) == header::is_python_class(class)
+        {
             return Ok(found);
         }
         ffi::Py_DecRef(found);
