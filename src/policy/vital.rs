@@ -53,6 +53,7 @@ const PLACES: &[Place] = places! {
     logging: root.handlers, root.filters, root.manager.loggerDict, _handlers, _handlerList, _levelToName, _nameToLevel;
     linecache: cache;
     encodings: _cache;
+    re: _cache, _cache2;
 };
 
 /// What one interpreter has marked.
