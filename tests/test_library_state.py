@@ -347,6 +347,7 @@ VITAL = {
     "copyreg": ["dispatch_table"],
     "logging": ["getLogger().handlers", "root.manager.loggerDict", "_levelToName"],
     "os": ["environ"],
+    "re": ["_cache", "_cache2"],
 }
 
 
@@ -632,4 +633,52 @@ def test_a_frozen_header_is_encoded(run_python):
         freeze(other)
         assert (other.encode(), str(other)) == expected == (other.encode(), str(other))
         assert is_frozen(other) and other == header
+    """)
+
+
+def test_exceptions_of_modules_that_refuse_freeze_with_their_methods(run_python):
+    run_python("""
+        import http.client, smtplib, subprocess, xmlrpc.client
+        from concurrent import interpreters
+        from immutable import freeze, is_freezable
+
+        raised = freeze((
+            subprocess.CalledProcessError(2, ["command"]),
+            subprocess.TimeoutExpired("command", 5),
+            http.client.IncompleteRead(b"part", 7),
+            smtplib.SMTPResponseException(550, "no"),
+            xmlrpc.client.Fault(4, "text"),
+        ))
+        told = freeze([str(error) for error in raised])
+        assert "exit status 2" in told[0] and "5 seconds" in told[1], told
+        other = interpreters.create()
+        other.prepare_main(raised=raised, told=told)
+        other.exec("assert [str(error) for error in raised] == told; assert raised[0].returncode == 2")
+        other.exec('''if True:
+            import subprocess
+            try:
+                raise raised[0]
+            except subprocess.SubprocessError as error:
+                assert error.cmd == ["command"]
+        ''')
+        other.close()
+        assert not is_freezable(subprocess.run) and not is_freezable(http.client.HTTPConnection)
+    """)
+
+
+def test_values_that_refusing_modules_give_freeze(run_python):
+    run_python("""
+        import logging, mailbox, subprocess
+        from immutable import freeze
+
+        done = freeze(subprocess.CompletedProcess(["a"], 1, "out"))
+        try:
+            done.check_returncode()
+        except subprocess.CalledProcessError as error:
+            assert error.output == "out"
+        else:
+            raise AssertionError("not raised")
+        record = logging.LogRecord("name", 20, "path", 1, "message %s", ("x",), None)
+        assert freeze(logging.Formatter("%(levelname)s: %(message)s")).format(record) == "INFO: message x"
+        assert freeze(mailbox.MaildirMessage("Subject: a")).get_subdir() == "new"
     """)

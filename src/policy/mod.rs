@@ -256,13 +256,34 @@ unsafe fn advice_on(class: Type, advice: impl FnOnce(&str, &str) -> Option<&'sta
     }
 }
 
-/// Why a function itself refuses, if it is one of a stateful module of the standard library.
+/// Why a function itself refuses, if it is one of a stateful module of the standard library, and no method of an exception.
 ///
 /// # Safety
 /// The caller holds a GIL.
 pub unsafe fn function_advice(function: &ffi::PyFunctionObject) -> Option<&'static str> {
     // SAFETY: the caller's.
-    unsafe { stateful::advice(text(function.func_module)?, text(function.func_qualname)?) }
+    unsafe {
+        let name = text(function.func_qualname)?;
+        let advice = stateful::advice(text(function.func_module)?, name)?;
+        let is_of_exception =
+            name.split_once('.').is_some_and(|(class, _)| is_exception(function.func_globals, class));
+        (!is_of_exception).then_some(advice)
+    }
+}
+
+/// Whether `namespace`, an exact dict, has a class of exceptions under that name. Nothing is allocated.
+unsafe fn is_exception(namespace: Object, name: &str) -> bool {
+    // SAFETY: the caller's; nobody changes the dict meanwhile; borrowed references.
+    unsafe {
+        let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        while ffi::PyDict_Next(namespace, &raw mut place, &raw mut key, &raw mut value) != 0 {
+            if text(key) == Some(name) {
+                return header::has_feature(header::type_of(value), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
+                    && header::has_feature(value.cast(), ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS);
+            }
+        }
+        false
+    }
 }
 
 /// What an ASCII string says; `None` for everything else, and for null.
