@@ -62,7 +62,7 @@ test-wheels: all ## extension modules from PyPI with frozen data: wheels, and bu
 test-packages: all ## objects of much used packages from PyPI, frozen and used (network; ARGS=requests)
 	@build/release/python compatibility/try_packages.py build/release/python build/venv-packages $(ARGS)
 
-type-table: all ## writes TYPES.md: what freezing does to every type that C code of the standard library makes
+type-table: all ## writes TYPES.md: what freezing does to every type of the standard library
 	@build/release/python tests/type_table.py > build/types.md && mv build/types.md TYPES.md
 
 test-leaks: all ## every Python test 100 times over: live frozen objects and allocated blocks must come back (ARGS=)

@@ -1,4 +1,4 @@
-"""What freezing does to every type that C code of the standard library makes: the table in TYPES.md.
+"""What freezing does to every type of the standard library: the tables in TYPES.md.
 
     python tests/type_table.py > TYPES.md        (make type-table)
 
@@ -8,26 +8,32 @@ attribute it has, compared with what it was, sent to another interpreter, used t
 in child processes, so that a crash is put down to the type that was being tried.
 """
 
+import collections
 import contextlib
 import datetime
+import enum
 import importlib
+import inspect
 import itertools
 import json
 import os
 import pkgutil
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import types
 import warnings
+from concurrent import futures
 from xml.etree import ElementTree  # noqa: F401 - a recipe uses it
 
-# Not imported: they open windows, print, or are for tests only.
+# Not imported: they open windows, print, or are for tests only. Of the encodings a few stand for all.
 UNWANTED = re.compile(
     r"(antigravity|this|idlelib|turtle|turtledemo|lib2to3|ensurepip|test|_test\w*|_xx\w*|xx\w*|__main__|"
     r"_pyrepl|tkinter|pydoc_data|__phello__|__hello__|_sysconfigdata\w*|_ctypes_test|immutable|_immutable|_tkinter)(\.|$)"
     r"|.*(\.tests?|\.__main__)(\.|$)|.*_windows|_?(winreg|winapi|wmi|msvcrt|scproxy|ios_support|apple_support|android_support)"
-    r"|encodings\.(mbcs|oem|cp65001)|multiprocessing\.popen_|asyncio\.windows"
+    r"|encodings\.(?!(utf_8|charmap|idna|aliases)(\.|$))|multiprocessing\.popen_|asyncio\.windows"
 )
 
 # How to make an instance of each type that can be frozen and that guessing does not find. A name is `module.qualname`.
@@ -55,6 +61,8 @@ RECIPES = {
     "_ctypes.UnionType": "type(structure('union'))",
     "_ctypes._CData": None,
     "_ctypes._SimpleCData": "structure('simple')",
+    "ctypes._endian._swapped_struct_meta": "swapped('BigEndianStructure')",
+    "ctypes._endian._swapped_union_meta": "swapped('BigEndianUnion')",
     "ctypes.CField": "type(structure('structure')).x",
     "_contextvars.ContextVar": "__import__('contextvars').ContextVar('name', default=(1,))",
     "_csv.Dialect": "__import__('csv').get_dialect('excel')",
@@ -62,7 +70,8 @@ RECIPES = {
     "_json.Scanner": "__import__('json').JSONDecoder(parse_constant=str).scan_once",
     "_struct.Struct": "__import__('struct').Struct('<hi')",
     "_typing._ConstEvaluator": "__import__('typing').TypeVar('T', bound=int).evaluate_bound",
-    "builtins.builtin_function_or_method": "__import__('immutable').freeze(__import__('math').sqrt)",
+    "builtins.builtin_function_or_method": None,  # freezing one that is not bound makes it the next
+    "builtins.builtin_function_or_method (2)": "__import__('immutable').freeze(__import__('math').sqrt)",
     "builtins.builtin_method": "__import__('re').compile('a').match",
     "builtins.bytearray": "bytearray(b'abc')",
     "builtins.cell": "(lambda x: lambda: x)([1]).__closure__[0]",
@@ -120,7 +129,7 @@ RECIPES = {
     "operator.methodcaller": "__import__('operator').methodcaller('lower', a=[1])",
     "re.Match": "__import__('re').match('(?P<a>.)(.)?', 'a')",
     "re.Pattern": "__import__('re').compile('(?P<a>[a-z])(.)?')",
-    "sqlite3.Row": "row()",
+    "sqlite3.Row": "sqlite_row()",
     "string.templatelib.Interpolation": "exec_('x = [1]; t = t\"a{x}b\"', 't').interpolations[0]",
     "string.templatelib.Template": "exec_('x = [1]; t = t\"a{x}b\"', 't')",
     "types.GenericAlias": "list[int]",
@@ -151,7 +160,53 @@ RECIPES = {
     "weakref.ReferenceType": "weakly('ref')",
     "xml.etree.ElementTree.Element": "ElementTree.fromstring('<a x=\"1\">t<b/>u</a>')",
     "zoneinfo.ZoneInfo": "__import__('zoneinfo').ZoneInfo.no_cache('Europe/Helsinki')",
+    # In Python.
+    "abc.abstractclassmethod": "__import__('abc').abstractclassmethod(exec_('def f(x): pass', 'f'))",
+    "abc.abstractstaticmethod": "__import__('abc').abstractstaticmethod(exec_('def f(x): pass', 'f'))",
+    "annotationlib._Stringifier": "__import__('annotationlib')._Stringifier('x', stringifier_dict={})",
+    "ast.ExtSlice": None,  # these two make other nodes
+    "ast.Index": None,
+    "builtins.ExceptionGroup": "ExceptionGroup('text', [ValueError()])",
+    "collections.abc._CallableGenericAlias": "__import__('collections').abc.Callable[[int], str]",
+    "datetime.date (2)": "__import__('_pydatetime').date(2024, 2, 29)",
+    "datetime.datetime (2)": "__import__('_pydatetime').datetime(2024, 2, 29)",
+    "datetime.timezone (2)": "__import__('_pydatetime').timezone.utc",
+    "email.headerregistry.BaseHeader": "__import__('email').headerregistry.HeaderRegistry()('Subject', 'text')",
+    "enum.Enum": "member('Enum')",
+    "enum.EnumType": "type(member('Enum'))",
+    "enum.Flag": "member('Flag')",
+    "enum.IntEnum": "member('IntEnum')",
+    "enum.IntFlag": "member('IntFlag')",
+    "enum.ReprEnum": "member('IntEnum')",
+    "enum.StrEnum": "member('StrEnum', 'text')",
+    "hmac.HMAC": "__import__('hmac').new(b'key', digestmod='md5')",
+    "inspect.Parameter": "__import__('inspect').Parameter('a', 1)",
+    "pathlib.Path": "__import__('pathlib').Path('a')",
+    "pathlib.PurePath": "__import__('pathlib').PurePath('a')",
+    "pathlib.WindowsPath": None,
+    "pathlib._PathParents": "__import__('pathlib').PurePath('a/b').parents",
+    "pickletools.ArgumentDescriptor": "__import__('pickletools').int4",
+    "pickletools.OpcodeInfo": "__import__('pickletools').opcodes[0]",
+    "pickletools.StackObject": "__import__('pickletools').pyint",
+    "traceback.FrameSummary": "__import__('traceback').FrameSummary('file', 1, 'name', line='text')",
+    "typing.Any": None,
+    "typing.NamedTupleMeta": None,
+    "typing._UnionGenericAlias": None,
+    "uuid.UUID": "__import__('uuid').UUID(int=5)",
+    "weakref.WeakMethod": "weakly('method')",
+    "zoneinfo.ZoneInfo (2)": "__import__('zoneinfo')._zoneinfo.ZoneInfo.no_cache('Europe/Helsinki')",
+    "zoneinfo._common._TZifHeader": "__import__('zoneinfo')._common._TZifHeader(*range(7))",
+    "zoneinfo._zoneinfo._TZStr": "__import__('zoneinfo')._zoneinfo._parse_tz_str('EST5EDT,M3.2.0,M11.1.0')",
 }
+
+MADE_WHOLE = {
+    "annotationlib.ForwardRef",
+    "pathlib.Path",
+    "pathlib.PosixPath",
+    "string.Template",
+    "xml.dom.minidom.Element",
+}
+"""What they make when they are first asked for it, freezing makes at once (DIFFERENCES.md)."""
 
 # Instances that show themselves otherwise in other interpreters, and why.
 SHOWN_OTHERWISE = {
@@ -171,10 +226,13 @@ NOT_COMPARED = {
     "__globals__",
     "__builtins__",
     "__slotnames__",
+    "__annotations_cache__",
     "readonly",
 }
 
-GUESSES = ["", "1", "'a'", "b'a'", "[1, 2]", "(1, 2)", "{'a': 1}", "len", "len, 1", "1, 2", "'a', 'b'", "range(9)"]
+# Arguments.
+GUESSES = ["", "1", "'a'", "b'a'", "[1, 2]", "(1, 2)", "{'a': 1}", "len", "len, 1", "1, 2", "'a', 'b'", "range(9)", "'A', (), {}"]
+GUESSED_VALUES = ["a", 1, b"a", [1, 2], (1, 2), {"a": 1}, len]
 
 
 def exec_(source, name):
@@ -201,6 +259,18 @@ def structure(how):
     return type("Made", (ctypes.Union if how == "union" else ctypes.Structure,), fields)(5)
 
 
+def swapped(base):
+    """A class of a structure in the order of bytes that is not the machine's."""
+    import ctypes
+
+    return type(getattr(ctypes, base))("Made", (getattr(ctypes, base),), {"_fields_": [("x", ctypes.c_int)]})
+
+
+def member(bases, value=1):
+    """The member of an enumeration."""
+    return exec_(f"import enum\nclass Made(enum.{bases}): A = {value!r}", "Made").A
+
+
 KEPT = []
 
 
@@ -212,11 +282,13 @@ def weakly(how):
         def __call__(self):
             return 1
 
-    KEPT.append(Referent() if "callable" in how else type("Plain", (list,), {})())
+    KEPT.append(Referent() if how in ("callable proxy", "method") else type("Plain", (list,), {})())
+    if how == "method":
+        return weakref.WeakMethod(KEPT[-1].__call__)
     return weakref.ref(KEPT[-1]) if how == "ref" else weakref.proxy(KEPT[-1])
 
 
-def row():
+def sqlite_row():
     """A row of a database."""
     import sqlite3
 
@@ -250,17 +322,20 @@ def name_of(cls):
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def c_types():
-    """Every type that C code has made, by name."""
-    from _immutable import _treatment
-
+def all_types():
+    """Every type, by name; where several have the same one, what is made in C comes first, and the others are numbered."""
     found, pending = {}, [object]
     while pending:
         cls = pending.pop()
         pending.extend(sub for sub in type.__subclasses__(cls) if sub not in found)
         found[cls] = None
-    made_in_c = [cls for cls in found if _treatment(cls)[2] and not UNWANTED.match(f"{cls.__module__}")]
-    return {name_of(cls): cls for cls in sorted(made_in_c, key=name_of)}
+    named, times = {}, collections.Counter()
+    for cls in sorted(found, key=is_made_in_c, reverse=True):
+        if not UNWANTED.match(f"{cls.__module__}"):
+            name = name_of(cls)
+            times[name] += 1
+            named[name if times[name] == 1 else f"{name} ({times[name]})"] = cls
+    return dict(sorted(named.items()))
 
 
 # ---- one type --------------------------------------------------------------------------------------------------------
@@ -271,15 +346,53 @@ def make(name, cls):
     if name in RECIPES:
         recipe = RECIPES[name]
         return None if recipe is None else (lambda: eval(recipe, globals()))
-    guesses = [f"range({cls.n_sequence_fields})"] if hasattr(cls, "n_sequence_fields") else GUESSES
-    for guess in guesses:
-        try:
-            made = eval(f"cls({guess})", {"cls": cls, "len": len, "range": range})
-        except Exception:
-            continue
-        if type(made) is cls:
-            return lambda: eval(f"cls({guess})", {"cls": cls, "len": len, "range": range})
+    if inspect.isabstract(cls):
+        methods = {method: exec_("def f(self, *given, **named): raise NotImplementedError", "f") for method in cls.__abstractmethods__}
+        cls = type(cls)("Made", (cls,), methods)
+    for guess in guesses(cls):
+        made = attempt(guess)
+        if type(made) is cls and attempt(repr, made) != "RecursionError":
+            return guess
     return None
+
+
+def guesses(cls):
+    """Functions that may make an instance of cls."""
+    if issubclass(cls, enum.Enum):
+        yield lambda: next(iter(cls))
+    if hasattr(cls, "n_sequence_fields"):
+        yield lambda: cls(range(cls.n_sequence_fields))
+    if isinstance(getattr(cls, "_fields", None), tuple) and issubclass(cls, tuple):
+        yield lambda: cls(*range(len(cls._fields)))
+    for given in GUESSES:
+        yield lambda: cls(*eval(f"({given},)" if given else "()"))
+    for value in GUESSED_VALUES:
+        yield lambda: cls(*[value] * required(cls))
+    if not is_made_in_c(cls):
+        yield lambda: without_init(cls)
+
+
+def required(cls):
+    """How many arguments cls() must be given."""
+    parameters = inspect.signature(cls).parameters.values()
+    return sum(parameter.default is parameter.empty and parameter.kind <= 1 for parameter in parameters)
+
+
+def without_init(cls):
+    made = cls.__new__(cls)
+    with contextlib.suppress(AttributeError):
+        made.first = [1]
+    return made
+
+
+def is_made_in_c(cls):
+    from _immutable import _treatment
+
+    return _treatment(cls)[2]
+
+
+MANY = 1000
+"""How far an iteration is followed, since some never end."""
 
 
 def shown(value):
@@ -289,20 +402,33 @@ def shown(value):
         got = attempt(getattr, value, attribute)
         if not callable(got) and not isinstance(got, types.ModuleType):
             parts.append((attribute, attempt(repr, got)))
-    parts.append(attempt(lambda: sorted(vars(value).items(), key=repr)))
-    parts.append(attempt(lambda: value.__reduce_ex__(4)) if not isinstance(value, type) else None)
-    parts.append(attempt(lambda: list(value)))
+    contents = attempt(lambda: [item for item in vars(value).items() if item[0] not in NOT_COMPARED])
+    parts.append(attempt(lambda: repr(sorted(contents, key=repr))))
+    parts.append(attempt(lambda: repr(value.__reduce_ex__(4))) if not isinstance(value, type) else None)
+    parts.append(attempt(lambda: repr(list(itertools.islice(value, MANY)))))
     return re.sub(r"0x[0-9a-f]+", "", repr(parts))
 
 
+attempts = 0
+"""How many are under way."""
+
+
 def attempt(function, *given):
-    """What the function returns, or the type of what it raises."""
+    """What the function returns, or the name of the type of what it raises."""
+    global attempts
     try:
+        attempts += 1
         return function(*given)
     except BaseException as error:
-        if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            return type(error)
         return type(error).__name__
+    finally:
+        attempts -= 1
+
+
+def end_attempt(signum, frame):
+    """Called every few seconds, since some methods would go on for ever."""
+    if attempts:
+        raise TimeoutError
 
 
 def try_to_write(value):
@@ -339,7 +465,8 @@ USE = """if True:
             repr(got)
         except Exception:
             pass
-    for use in (repr, str, hash, len, iter, list, bool, bytes, int, float):
+    from itertools import islice
+    for use in (repr, str, hash, len, iter, lambda value: list(islice(value, 1000)), bool, bytes, int, float):
         try:
             use(value)
         except Exception:
@@ -365,13 +492,14 @@ def trial(name, cls, other):
 
     from immutable import NotFreezableError, channel, freeze, is_frozen
 
-    policy, reason, _, one_for_all = _treatment(cls)
-    result = {"policy": policy, "reason": reason, "one": one_for_all, "made": False, "fault": None, "shared": False}
+    policy, reason, in_c, one_for_all = _treatment(cls)
+    result = {"policy": policy, "reason": reason, "in_c": in_c, "one": one_for_all}
+    result |= {"made": False, "fault": None, "shared": False}
     maker = make(name, cls) if policy != "refused" else None
     if maker is None:
         return result
     value = maker()
-    if not issubclass(type(value), cls):
+    if cls not in type(value).__mro__:
         result["fault"] = f"the recipe makes a {type(value).__name__}"
         return result
     result["made"] = True
@@ -379,8 +507,13 @@ def trial(name, cls, other):
     before = shown(value)
     try:
         freeze(value)
+        before = shown(value) if name in MADE_WHOLE else before
     except NotFreezableError as error:
-        result["fault"] = f"an instance does not freeze: {error}"
+        # What this instance holds may refuse, and what its class holds must not.
+        if error.path.startswith("root") and policy == "freezable":
+            result["policy"], result["reason"] = "holds", f"`{error.path}`: {error.reason}"
+        else:
+            result["fault"] = f"an instance does not freeze: {error}"
         return result
     if policy == "proxy":
         return result
@@ -398,7 +531,9 @@ def trial(name, cls, other):
     expected = attempt(repr, value)
     other.prepare_main(values=freeze((value,)), answered=sender)
     other.exec(USE)
-    told, result["namesake"] = receiver.recv(timeout=60)
+    told, has_namesake = receiver.recv(timeout=60)
+    # A class that was made for the trial tells nothing about its base.
+    result["namesake"] = has_namesake or not in_c and type(value) is not cls
     if told != expected and name not in SHOWN_OTHERWISE:
         result["fault"] = "another interpreter sees it otherwise"
     elif name not in KEEP_STATE and shown(value) != before and not was_immutable:
@@ -414,13 +549,15 @@ def run_trials(names):
 
     warnings.simplefilter("ignore")
     import_everything()
-    found = c_types()
+    found = all_types()
     real_out, devnull = os.dup(1), os.open(os.devnull, os.O_RDWR)
     os.dup2(devnull, 0), os.dup2(devnull, 1), os.dup2(devnull, 2)
     other = interpreters.create()
     other.exec("import warnings; warnings.simplefilter('ignore')")
     with os.fdopen(real_out, "w") as out:
+        signal.signal(signal.SIGALRM, end_attempt)
         for name in names:
+            signal.setitimer(signal.ITIMER_REAL, 5, 1)
             print(json.dumps([name, None]), file=out, flush=True)
             try:
                 result = trial(name, found[name], other)
@@ -434,14 +571,16 @@ def run_trials(names):
 
 
 def child(*arguments, given=""):
-    return subprocess.run(
-        [sys.executable, os.path.abspath(__file__), *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-    )
+    with tempfile.TemporaryDirectory() as folder:  # what the calls write stays there
+        return subprocess.run(
+            [sys.executable, os.path.abspath(__file__), *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            timeout=3600,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
 
 
 def try_all():
@@ -449,7 +588,16 @@ def try_all():
     listed = child("--list")
     if listed.returncode:
         raise RuntimeError(f"listing the types ended with {listed.returncode}:\n{listed.stderr}")
-    left, results = json.loads(listed.stdout), {}
+    names, results = json.loads(listed.stdout), {}
+    workers = os.process_cpu_count()
+    with futures.ThreadPoolExecutor(workers) as pool:
+        for some in pool.map(try_some, [names[first::workers] for first in range(workers)]):
+            results |= some
+    return results
+
+
+def try_some(left):
+    results = {}
     while left:
         done = child("--try", given=json.dumps(left))
         begun = None
@@ -465,14 +613,14 @@ def try_all():
     return results
 
 
-POLICIES = {"freezable": "freezes", "proxy": "stays mutable", "refused": "refuses", "explicit": "freezes if named"}
+POLICIES = {"freezable": "freezes", "holds": "refuses", "proxy": "stays mutable", "refused": "refuses", "explicit": "freezes if named"}
 
 
 def remark(name, result):
     """The last two columns: how it is shared, and why not."""
     if result["fault"]:
         return "", f"**{result['fault']}**"
-    if result["policy"] == "refused":
+    if result["policy"] in ("refused", "holds"):
         return "", result["reason"]
     if result["policy"] == "proxy":
         return "", "works for the interpreter that made it"
@@ -482,7 +630,11 @@ def remark(name, result):
     if not result["made"]:
         return one, "instances are not made on their own"
     why = "" if result["one"] else "`isinstance` elsewhere says no: its class is another interpreter's"
-    if result.get("namesake"):
+    if name in MADE_WHOLE:
+        why = "what it makes when it is first asked for it, the freeze makes at once"
+    elif not result["in_c"] and result.get("namesake"):
+        return "yes", ""
+    elif result.get("namesake"):
         why = "`__class__` and `isinstance` give the class of the interpreter that asks"
     return ("yes, " if result["shared"] else "no, ") + one, why
 
@@ -497,34 +649,54 @@ def cells(name, result):
 
 HEAD = """# Types
 
-What a freeze does with the instances of each type that C code of the standard library makes. Written by
-`make type-table`, and checked by `tests/test_every_type.py`; which types exist depends on what CPython was built with.
+What a freeze does with the instances of each type of the standard library. Written by `make type-table`, and checked by
+`tests/test_every_type.py`; which types exist depends on what CPython was built with. A number in parentheses tells types
+of one name apart.
 
 *writes tried*: every method and attribute of a frozen instance was called, set and deleted, and nothing changed.
-*shared*: a frozen instance was used and dropped by another interpreter; `one type for all` means that every interpreter
-has the same class.
+*shared*: a frozen instance was used and dropped by another interpreter.
 
-| type | instances | writes tried | shared | why |
-| --- | --- | --- | --- | --- |
+"""
+
+COLUMNS = "| type | instances | writes tried | shared | why |\n| --- | --- | --- | --- | --- |\n"
+
+MADE_IN_C = """## Made in C
+
+`one type for all` means that every interpreter has the same class.
+
+"""
+
+WRITTEN_IN_PYTHON = """## Written in Python
+
+Where another interpreter uses a frozen instance, `__class__` and `isinstance` give the class of that interpreter, unless
+the last column says something else. `root` is the instance that was tried.
+
 """
 
 
-def rows(results):
-    """The rows of the table, by name."""
-    return {name: "| " + " | ".join(cells(name, result)) + " |" for name, result in sorted(results.items())}
+def row(name, result):
+    return "| " + " | ".join(cells(name, result)) + " |\n"
+
+
+def document(results):
+    """The whole of TYPES.md."""
+    in_c, in_python = [], []
+    for name, result in sorted(results.items()):
+        (in_c if result.get("in_c", True) else in_python).append(row(name, result))
+    return "".join([HEAD, MADE_IN_C, COLUMNS, *in_c, "\n", WRITTEN_IN_PYTHON, COLUMNS, *in_python])
 
 
 def main(arguments):
     if arguments == ["--list"]:
         warnings.simplefilter("ignore")
         import_everything()
-        sys.stdout.write(json.dumps(list(c_types())))
+        sys.stdout.write(json.dumps(list(all_types())))
         sys.stdout.flush()
         os._exit(0)
     elif arguments == ["--try"]:
         run_trials(json.loads(sys.stdin.read()))
     else:
-        sys.stdout.write(HEAD + "\n".join(rows(try_all()).values()) + "\n")
+        sys.stdout.write(document(try_all()))
 
 
 if __name__ == "__main__":
