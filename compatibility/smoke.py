@@ -79,6 +79,7 @@ def main(program):
         warnings.simplefilter("always", ForeignExtensionWarning)
         use = runpy.run_path(program)["use"]
         use(freeze(make_data()))  # fills the package's own caches
+    in_other_interpreters(program, freeze(make_data()))  # names in their code are kept for later interpreters
     freeze(Probe)
     before = frozen_objects()
     data = freeze(make_data())
