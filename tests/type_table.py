@@ -168,6 +168,7 @@ RECIPES = {
     "ast.Index": None,
     "builtins.ExceptionGroup": "ExceptionGroup('text', [ValueError()])",
     "collections.abc._CallableGenericAlias": "__import__('collections').abc.Callable[[int], str]",
+    "ctypes.c_longdouble_complex": None,
     "datetime.date (2)": "__import__('_pydatetime').date(2024, 2, 29)",
     "datetime.datetime (2)": "__import__('_pydatetime').datetime(2024, 2, 29)",
     "datetime.timezone (2)": "__import__('_pydatetime').timezone.utc",
@@ -181,6 +182,7 @@ RECIPES = {
     "enum.StrEnum": "member('StrEnum', 'text')",
     "hmac.HMAC": "__import__('hmac').new(b'key', digestmod='md5')",
     "inspect.Parameter": "__import__('inspect').Parameter('a', 1)",
+    "netrc.netrc": "__import__('netrc').netrc(os.devnull)",
     "pathlib.Path": "__import__('pathlib').Path('a')",
     "pathlib.PurePath": "__import__('pathlib').PurePath('a')",
     "pathlib.WindowsPath": None,
@@ -207,6 +209,8 @@ MADE_WHOLE = {
     "xml.dom.minidom.Element",
 }
 """What they make when they are first asked for it, freezing makes at once (DIFFERENCES.md)."""
+
+NOT_TRIED = {"ctypes.c_longdouble_complex": "not tried: its `bool()` reads beyond a constant, in stock CPython too"}
 
 # Instances that show themselves otherwise in other interpreters, and why.
 SHOWN_OTHERWISE = {
@@ -628,7 +632,7 @@ def remark(name, result):
     if name in SHOWN_OTHERWISE:
         return f"yes, {one}", SHOWN_OTHERWISE[name]
     if not result["made"]:
-        return one, "instances are not made on their own"
+        return one, NOT_TRIED.get(name, "instances are not made on their own")
     why = "" if result["one"] else "`isinstance` elsewhere says no: its class is another interpreter's"
     if name in MADE_WHOLE:
         why = "what it makes when it is first asked for it, the freeze makes at once"
