@@ -3,6 +3,7 @@
 import annotationlib
 import asyncio
 import builtins
+import dataclasses
 import gc
 import importlib
 import inspect
@@ -24,6 +25,7 @@ from immutable import (
     _stats,
     channel,
     freeze,
+    frozen,
     is_frozen,
     unfreezable,
 )
@@ -1872,3 +1874,44 @@ def test_recursion_gives_back_what_it_took(module):
     before = sys.getrefcount(function)
     assert function(15) == 610
     assert sys.getrefcount(function) == before
+
+
+def test_what_the_library_generates_from_annotations_works_elsewhere(elsewhere):
+    @dataclasses.dataclass
+    class Point:
+        x: int
+
+    class Movie(typing.TypedDict):
+        year: int
+
+    freeze(Point, Movie)
+    there = elsewhere()
+    there.run(
+        """if True:
+        import annotationlib, inspect, pydoc, typing
+        assert Point.__doc__.endswith("Point(x: int)")
+        assert str(inspect.signature(Point)) == "(x: int) -> None"
+        assert "class Point" in pydoc.render_doc(Point)
+        assert Point.__init__.__annotations__ == {"x": int, "return": None}
+        assert annotationlib.get_annotations(Point.__init__, format=annotationlib.Format.STRING)["x"] == "int"
+        assert Movie.__annotations__ == typing.get_type_hints(Movie) == {"year": int}
+        """,
+        Point=Point,
+        Movie=Movie,
+    )
+
+
+def test_a_method_of_a_class_that_is_not_made_yet_refuses():
+    with pytest.raises(NotFreezableError, match="its class is not made yet"):
+
+        class Made:
+            @frozen
+            def method(self):
+                return super().__hash__()
+
+    @frozen
+    class Whole:
+        def method(self):
+            return __class__
+
+    assert Whole().method() is Whole

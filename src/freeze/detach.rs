@@ -11,7 +11,7 @@
 //!
 //! Annotations do not extend the reach, nor do the bounds and defaults of type
 //! parameters. A function that evaluates such captures nothing but the name of
-//! its module, and of its cells the contents that are frozen anyway: the others
+//! its module, and, if the compiler made it, of its cells the contents that are frozen anyway: the others
 //! stay with the interpreter that has frozen it ([`Views::keep_at_home`]). The
 //! annotations of code nested in a function are left out of the search for names. Nor does what a module of the
 //! standard library writes while the program runs extend the reach: see `share::library`.
@@ -27,11 +27,13 @@ use crate::object::address::AddressSet;
 use crate::object::ffi;
 use crate::object::header::{self, Object, VISITED};
 use crate::object::raise::{self, Raised};
-use crate::policy::Refusal;
+use crate::policy::{self, Refusal};
 use crate::share::{interpreter, library, monitor};
 
 const ODD_BUILTINS: &str = "it runs with builtins of its own that are no plain dict: \
     make it with a dict for __builtins__, or with none";
+
+const NO_CLASS_YET: &str = "its class is not made yet, which super() or __class__ in it needs: freeze the class";
 
 /// What a function gets, and gives, at commit. All are owned, and may be null but for the namespace.
 pub struct Detached {
@@ -110,7 +112,11 @@ impl Detached {
                     self.capture(ffi::PyTuple_GetItem(named, i), function)?;
                 }
             }
-            let keeps = |content| !is_evaluator || is_settled(content) || inside.contains(&content);
+            if lacks_class(function)? {
+                return Err(Stop::Refused(Refusal::Stateful(NO_CLASS_YET)));
+            }
+            let leaves = is_evaluator && !is_written_annotation_code(function.func_code);
+            let keeps = |content| !leaves || is_settled(content) || inside.contains(&content);
             self.copy_cells(function.func_closure, keeps)?;
             if !self.at_home.is_null() {
                 self.stand_in_for_class(function)?;
@@ -291,6 +297,23 @@ impl Detached {
     }
 }
 
+/// Whether a method of a class that is being made refers to it.
+unsafe fn lacks_class(function: &ffi::PyFunctionObject) -> Result<bool, Raised> {
+    // SAFETY: as `Detached::prepare`. There is a cell for each free variable.
+    unsafe {
+        if function.func_closure.is_null() {
+            return Ok(false);
+        }
+        let names = raise::unless_null(ffi::PyCode_GetFreevars(function.func_code.cast()))?;
+        let lacks = (0..ffi::PyTuple_Size(names)).any(|i| {
+            (*ffi::PyTuple_GetItem(function.func_closure, i).cast::<ffi::PyCellObject>()).ob_ref.is_null()
+                && ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(names, i), c"__class__".as_ptr()) != 0
+        });
+        ffi::Py_DecRef(names);
+        Ok(lacks)
+    }
+}
+
 /// Copies the item of that name, if there is one. Returns whether there is.
 unsafe fn copy_item(from: Object, name: Object, to: Object) -> Result<bool, Raised> {
     // SAFETY: dicts and a string; the borrowed reference is used at once.
@@ -322,6 +345,16 @@ pub unsafe fn is_evaluator_code(code: Object) -> bool {
             || fields.co_argcount == 1
                 && ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(fields.co_localsplusnames, 0), c".format".as_ptr())
                     != 0
+    }
+}
+
+/// True for the code of an `__annotate__` function that a function of the source defines, such as that of a dataclass. It
+/// needs what is in its cells; those that the compiler makes are inside what is annotated.
+unsafe fn is_written_annotation_code(code: Object) -> bool {
+    // SAFETY: as `is_annotation_code`.
+    unsafe {
+        let name = (*code.cast::<ffi::PyCodeObject>()).co_qualname;
+        policy::text(name).is_some_and(|name| name.ends_with("<locals>.__annotate__"))
     }
 }
 
