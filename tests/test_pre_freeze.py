@@ -342,3 +342,32 @@ def test_threads_that_freeze_the_same_graph_call_hooks_and_agree():
         assert is_frozen(root)
         assert len(failed) < 4
         assert all(value.calls >= 1 for value in root)
+
+
+def test_two_threads_freeze_one_graph_whose_hook_writes():
+    kept = InterpreterLocal(list)
+    kept.get().append(threading.Barrier(2))
+
+    class Slow:
+        def __pre_freeze__(self):
+            if kept.get()[0].wait(timeout=10):
+                waited = time.monotonic()
+                while not is_frozen(self) and time.monotonic() < waited + 10:  # by the other thread
+                    time.sleep(0.001)
+            self.written = [1]
+
+    slow, outcomes = Slow(), []
+
+    def work():
+        try:
+            outcomes.append(freeze(slow))
+        except MutationError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [slow, slow]
+    assert is_frozen(slow.written)

@@ -100,6 +100,14 @@ unsafe fn call_once(op: Object) -> Result<(), Raised> {
         }
         let answer = ffi::PyObject_CallNoArgs(hook);
         ffi::Py_DecRef(hook);
+        if answer.is_null() && header::flags(op) & FROZEN != 0 {
+            // Another thread has frozen it meanwhile, as was asked for, and the hook could not write any more.
+            let mutation = interpreter::current().ok_or(Raised)?.exceptions.mutation;
+            if ffi::PyErr_ExceptionMatches(mutation) != 0 {
+                ffi::PyErr_Clear();
+                return Ok(());
+            }
+        }
         ffi::Py_DecRef(raise::unless_null(answer)?);
         Ok(())
     }
