@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import logging
 import math
+import os
 import pickle
 import sys
 import textwrap
@@ -1032,3 +1033,37 @@ def test_a_module_in_a_cell_is_the_own_one_of_each_interpreter_that_calls(packag
     finally:
         _csv.unregister_dialect("0")
     assert sys.modules[name].level == 200
+
+
+@pytest.mark.parametrize("method", ["__call__", "__getitem__", "__len__", "__iter__", "__eq__", "__bool__", "__add__", "__await__"])
+def test_a_module_with_operators_refuses_and_keeps_them(method, monkeypatch):
+    class Special(types.ModuleType):
+        pass
+
+    setattr(Special, method, lambda self, *given: 5)
+    m = Special("special_made_by_a_test")
+    m.x = 1
+    monkeypatch.setitem(sys.modules, m.__name__, m)
+
+    def uses():
+        return m.x
+
+    with pytest.raises(NotFreezableError, match="operators"):
+        freeze(uses)
+    assert type(m) is Special
+    assert uses() == 1
+
+
+def test_a_module_shows_itself_and_its_names_as_its_class_does(monkeypatch):
+    class Shown(types.ModuleType):
+        def __repr__(self):
+            return "mine"
+
+        def __dir__(self):
+            return ["b", "a"]
+
+    m = Shown("shown_made_by_a_test")
+    monkeypatch.setitem(sys.modules, m.__name__, m)
+    freeze([m])
+    assert (repr(m), str(m), dir(m)) == ("mine", "mine", ["a", "b"])
+    assert "path" in dir(freeze([sys, os])[1]) and repr(os).startswith("<module 'os'")

@@ -39,6 +39,9 @@ pub const TWIN: &str = "its C module was imported twice, and the first import ma
 const CROWDED_MODULE: &str = "its class adds slots to a module, which a proxy of it has no room for: \
     import the module where it is used";
 
+const SPECIAL_MODULE: &str = "it is a module whose class defines operators, or is called, compared or iterated over, which a proxy \
+    of it could not be: import the module where it is used";
+
 const MODULE_CLASS: &str = "it is a module whose class is written in Python, and cannot be frozen as a whole";
 /// Why a module made in C is not frozen as a whole.
 pub const MODULE_STATE: &str =
@@ -478,6 +481,9 @@ impl Prepared {
             if !is_plain && (*ty).tp_basicsize != size_of::<ffi::PyModuleObject>() as isize || fields.md_dict.is_null()
             {
                 return Err(refused(CROWDED_MODULE));
+            }
+            if !is_plain && module::has_operators(ty) {
+                return Err(refused(SPECIAL_MODULE));
             }
             let state = interpreter::current().ok_or(Stop::Raised)?;
             self.modules.try_reserve(1)?;

@@ -26,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{c_type, class, idle, interpreter, module_type};
 use crate::lifetime::count;
-use crate::object::header::{self, FROZEN, Object, PROXY};
+use crate::object::header::{self, FROZEN, Object, PROXY, Type};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
 use crate::object::{attribute, ffi};
@@ -540,8 +540,7 @@ pub unsafe fn target(module: Object) -> Result<Option<Object>, Raised> {
         if is_foreign(module) {
             return own(module).map(Some);
         }
-        let twin = interpreter::existing().and_then(|state| state.modules.twins.get(&module).copied());
-        Ok(twin.inspect(|&twin| ffi::Py_IncRef(twin)))
+        Ok(twin(module).inspect(|&twin| ffi::Py_IncRef(twin)))
     }
 }
 
@@ -610,6 +609,42 @@ unsafe fn is_not_found(name: Object) -> bool {
         ffi::PyErr_SetRaisedException(error);
         same
     }
+}
+
+/// Whether a class of modules defines what CPython looks for in the type of an object only, where a proxy has nothing.
+///
+/// # Safety
+/// `ty` is a ready type that derives from that of modules.
+pub unsafe fn has_operators(ty: Type) -> bool {
+    unsafe fn is_empty<T>(suite: *const T) -> bool {
+        // SAFETY: null, or a suite of functions, which is an array of pointers.
+        suite.is_null()
+            || unsafe { std::slice::from_raw_parts(suite.cast::<usize>(), size_of::<T>() / size_of::<usize>()) }
+                .iter()
+                .all(|&function| function == 0)
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        let (ty, plain) = (&*ty, &*(&raw const ffi::PyModule_Type));
+        ty.tp_call.is_some()
+            || ty.tp_iter.is_some()
+            || ty.tp_hash.map(|hash| hash as usize) != plain.tp_hash.map(|hash| hash as usize)
+            || ty.tp_richcompare.map(|compare| compare as usize) != plain.tp_richcompare.map(|compare| compare as usize)
+            || ty.tp_str.map(|show| show as usize) != plain.tp_str.map(|show| show as usize)
+            || !is_empty(ty.tp_as_async)
+            || !is_empty(ty.tp_as_number)
+            || !is_empty(ty.tp_as_sequence)
+            || !is_empty(ty.tp_as_mapping)
+    }
+}
+
+/// The twin of a module of this interpreter, borrowed.
+///
+/// # Safety
+/// A GIL is held.
+pub unsafe fn twin(module: Object) -> Option<Object> {
+    // SAFETY: the caller's.
+    unsafe { interpreter::existing() }.and_then(|state| state.modules.twins.get(&module).copied())
 }
 
 /// A new module object of the class of `module` that shares its namespace. Null with MemoryError.

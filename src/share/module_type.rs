@@ -29,7 +29,13 @@ pub fn module_type() -> Type {
     &raw mut _PyImmutable_ModuleType
 }
 
-static mut METHODS: [ffi::PyMethodDef; 2] = [
+static mut METHODS: [ffi::PyMethodDef; 3] = [
+    ffi::PyMethodDef {
+        ml_name: c"__dir__".as_ptr(),
+        ml_meth: Some(dir),
+        ml_flags: ffi::METH_NOARGS as c_int,
+        ml_doc: c"__dir__()\n--\n\nThe names that the module shows here.".as_ptr(),
+    },
     ffi::PyMethodDef {
         ml_name: c"__reduce__".as_ptr(),
         ml_meth: Some(reduce),
@@ -56,6 +62,7 @@ pub static mut _PyImmutable_ModuleType: ffi::PyTypeObject = ffi::PyTypeObject {
     tp_name: c"immutable.ImmutableModule".as_ptr(),
     tp_basicsize: size_of::<ffi::PyModuleObject>() as isize,
     tp_doc: DOC.as_ptr(),
+    tp_repr: Some(repr),
     tp_getattro: Some(get_attribute),
     tp_setattro: Some(set_attribute),
     tp_methods: (&raw mut METHODS).cast(),
@@ -223,6 +230,34 @@ unsafe extern "C" fn namespace(op: Object, _: *mut c_void) -> Object {
                 let namespace = attribute::get(target, c"__dict__");
                 ffi::Py_DecRef(target);
                 namespace
+            }
+            Err(Raised) => ptr::null_mut(),
+        }
+    }
+}
+
+unsafe extern "C" fn repr(op: Object) -> Object {
+    // SAFETY: tp_repr. A class of modules may define its own.
+    unsafe {
+        match (module::is_foreign(op), module::twin(op), ffi::PyModule_Type.tp_repr) {
+            (false, Some(twin), _) => ffi::PyObject_Repr(twin),
+            (.., Some(plain)) => plain(op),
+            (.., None) => ptr::null_mut(),
+        }
+    }
+}
+
+unsafe extern "C" fn dir(op: Object, _: Object) -> Object {
+    // SAFETY: METH_NOARGS; new references are given back or passed on.
+    unsafe {
+        match module::target(op) {
+            Ok(Some(target)) => {
+                let names = ffi::PyObject_Dir(target);
+                ffi::Py_DecRef(target);
+                names
+            }
+            Ok(None) => {
+                ffi::PyObject_CallMethod((&raw mut ffi::PyModule_Type).cast(), c"__dir__".as_ptr(), c"O".as_ptr(), op)
             }
             Err(Raised) => ptr::null_mut(),
         }
