@@ -535,3 +535,18 @@ def test_the_command_line_lists_its_commands():
     done = subprocess.run([sys.executable, "-m", "immutable", "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "explain" in done.stdout
+
+
+def test_paths_name_the_object_given_that_leads_there():
+    given = [1.5], {2.5: 3}, iter([])
+    report = explain(*given)
+    assert [found.path for found in report.objects][:2] == ["roots[0]", "roots[1]"]
+    assert "roots[0][0]" in [found.path for found in report.objects]
+    assert [refusal.path for refusal in report.refusals] == ["roots[2]"]
+    with pytest.raises(NotFreezableError) as caught:
+        freeze([1], [2, iter([])])
+    assert caught.value.path == "roots[1][1]"
+    same = [iter([])]
+    with pytest.raises(NotFreezableError) as caught:
+        freeze(same, same)
+    assert caught.value.path == "roots[0][0]"

@@ -14,4 +14,4 @@ def explain(*objs):
 
     if not objs:
         raise TypeError("explain() takes at least one object")
-    return Report(_explain(*objs))
+    return Report(objs, _explain(*objs))

@@ -13,7 +13,10 @@ _SHORT = 60  # characters of a text that stands for an object
 
 
 class FoundObject(NamedTuple):
-    """An object that would be frozen. path is a Python expression in which root stands for the first object given."""
+    """An object that would be frozen. path is a Python expression in which root stands for the object given.
+
+    Of several objects given, roots is the tuple.
+    """
 
     path: str
     type: str
@@ -46,8 +49,9 @@ class Hook(NamedTuple):
 class _Paths(Sequence):
     """The paths of the objects found, put together on demand from that of the object each was reached from."""
 
-    def __init__(self, steps):
+    def __init__(self, steps, names):
         self._steps = steps
+        self._names = names  # of the objects given, by place
 
     def __len__(self):
         return len(self._steps)
@@ -59,8 +63,16 @@ class _Paths(Sequence):
             before.append(step_before)
             behind.append(step_behind)
             if base is None:
-                return "".join(before) + "root" + "".join(reversed(behind))
+                return "".join(before) + self._names[place] + "".join(reversed(behind))
             place = base
+
+
+def _names(given, entries):
+    """What the objects given are called in paths, by their place among the entries."""
+    if len(given) == 1:
+        return {place: "root" for place, (_, base, _, _) in enumerate(entries) if base is None}
+    places = {id(obj): place for place, obj in reversed(list(enumerate(given)))}
+    return {place: f"roots[{places[id(obj)]}]" for place, (obj, base, _, _) in enumerate(entries) if base is None}
 
 
 class Objects(Sequence):
@@ -98,13 +110,13 @@ class Report:
     - refusals: every object that refuses.
     """
 
-    def __init__(self, found):
+    def __init__(self, given, found):
         entries = found["objects"]
         self._reasons = found["refusals"]
         self._edges = found["edges"]
         self._type_names = [_type_name(type(obj)) for obj, _, _, _ in entries]
         self._shorts = [_short(obj) for obj, _, _, _ in entries]
-        paths = self._paths = _Paths([entry[1:] for entry in entries])
+        paths = self._paths = _Paths([entry[1:] for entry in entries], _names(given, entries))
         proxies = set(found["proxies"])
         kept = [place for place in range(len(entries)) if place not in proxies and place not in self._reasons]
         self.objects = Objects(kept, paths, self._type_names, self._shorts)

@@ -1,4 +1,4 @@
-//! Where a refused object is: a Python expression that leads there from `root`.
+//! Where a refused object is: a Python expression that leads there from `root`, or one of `roots`.
 //!
 //! Worked out only when a freeze is refused, from the objects along the way:
 //! how does each refer to the next? What no attribute or item shows is found
@@ -20,14 +20,16 @@ type Step = (&'static str, String);
 /// What was looked for, if it is there; whoever looks clears Python's exceptions.
 type Found<T> = Result<Option<T>, OutOfMemory>;
 
-/// The expression for the last object of `route`, whose first one is `root`.
+/// The expression for the last object of `route`, whose first one is one of `roots`: `root`, or of several `roots[0]` and so on.
 ///
 /// # Errors
 /// [`OutOfMemory`]; no exception is set.
 ///
 /// # Safety
 /// The caller holds a GIL; the objects are alive, each referring to the next.
-pub unsafe fn describe(route: &[Object]) -> Result<String, OutOfMemory> {
+pub unsafe fn describe(route: &[Object], roots: &[Object]) -> Result<String, OutOfMemory> {
+    let place = roots.iter().position(|root| roots.len() > 1 && route.first() == Some(root));
+    let name = place.map_or_else(|| try_format!("root"), |place| try_format!("roots[{place}]"))?;
     let (mut before, mut behind) = (Vec::new(), String::new());
     let mut rest = route;
     while let [parent, child, ..] = *rest {
@@ -48,9 +50,9 @@ pub unsafe fn describe(route: &[Object]) -> Result<String, OutOfMemory> {
         behind.push_str(&suffix);
     }
     let mut expression = String::new();
-    expression.try_reserve(before.iter().map(|prefix| prefix.len()).sum::<usize>() + "root".len() + behind.len())?;
+    expression.try_reserve(before.iter().map(|prefix| prefix.len()).sum::<usize>() + name.len() + behind.len())?;
     expression.extend(before.into_iter().rev());
-    expression.push_str("root");
+    expression.push_str(&name);
     expression.push_str(&behind);
     Ok(expression)
 }

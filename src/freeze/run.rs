@@ -220,7 +220,7 @@ unsafe fn attempt(
             }
             // The route to a culprit may lead through what was detached: it is
             // described before that is given up.
-            Err(stopped) => Attempt::Ended(Err(report(&mut graph, stopped))),
+            Err(stopped) => Attempt::Ended(Err(report(&mut graph, roots, stopped))),
         };
         end(graph);
         attempt
@@ -242,7 +242,7 @@ unsafe fn conclude(
             plan.rollback(graph);
             let outcome = match shared {
                 // SAFETY: nothing is marked any more, and all on the route are alive.
-                Ok(Some(route)) => unsafe { raise_not_freezable(&route, isolation::SHARED) },
+                Ok(Some(route)) => unsafe { raise_not_freezable(&route, roots, isolation::SHARED) },
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -310,7 +310,7 @@ pub unsafe fn freeze_whole_module(module: Object) -> Result<(), Raised> {
 /// As [`freeze`].
 pub unsafe fn refuse(op: Object, reason: &str) -> Raised {
     // SAFETY: the caller's.
-    unsafe { raise_not_freezable(&[op], reason).map_or_else(|error| raise::no_memory(error), |()| Raised) }
+    unsafe { raise_not_freezable(&[op], &[op], reason).map_or_else(|error| raise::no_memory(error), |()| Raised) }
 }
 
 /// Searches, and makes ready to commit.
@@ -349,7 +349,7 @@ pub(super) unsafe fn end(graph: Graph<'_>) {
 }
 
 /// Rolls back, and raises what the search stopped for.
-unsafe fn report<'a>(graph: &mut Graph<'a>, stopped: Stopped<Graph<'a>>) -> Raised {
+unsafe fn report<'a>(graph: &mut Graph<'a>, roots: &[Object], stopped: Stopped<Graph<'a>>) -> Raised {
     // SAFETY: a GIL is held, and the graph's objects are alive: see `freeze`.
     unsafe {
         let route = memory::collect(stopped.path().map(|node| node.0));
@@ -359,7 +359,7 @@ unsafe fn report<'a>(graph: &mut Graph<'a>, stopped: Stopped<Graph<'a>>) -> Rais
             Reason::Refused(Stop::NotARoot) => Ok(policy::NOT_A_ROOT),
             Reason::Refused(Stop::OutOfMemory) | Reason::OutOfMemory => Err(OutOfMemory),
         };
-        match reason.and_then(|reason| raise_not_freezable(&route?, reason)) {
+        match reason.and_then(|reason| raise_not_freezable(&route?, roots, reason)) {
             Ok(()) => Raised,
             Err(error) => raise::no_memory(error),
         }
@@ -477,15 +477,15 @@ pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
     }
 }
 
-/// Raises `NotFreezableError` for the last object of `route`.
-unsafe fn raise_not_freezable(route: &[Object], reason: &str) -> Result<(), OutOfMemory> {
+/// Raises `NotFreezableError` for the last object of `route`, which begins at one of `roots`.
+unsafe fn raise_not_freezable(route: &[Object], roots: &[Object], reason: &str) -> Result<(), OutOfMemory> {
     // SAFETY: as `report`.
     unsafe {
         let Some(&culprit) = route.last() else { return Ok(()) };
         let Ok(error) = exception::class(|exceptions| exceptions.not_freezable) else {
             return Ok(());
         };
-        let path = path::describe(route)?;
+        let path = path::describe(route, roots)?;
         let type_name = header::type_name(header::type_of(culprit));
         raise::with_attributes(
             error,

@@ -56,7 +56,8 @@ impl Exceptions {
                 c"freeze() was refused, and has changed nothing.
 
 obj is the object that refused, path a Python expression that leads to it from
-the first object given (root), reason says why and what to do.",
+the object given (root; of several, roots[0] and so on), reason says why and
+what to do.",
                 ffi::PyExc_TypeError,
                 &[c"obj", c"path", c"reason"],
             )?;
