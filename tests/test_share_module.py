@@ -477,3 +477,27 @@ def test_of_several_interpreters_that_share_at_once_one_wins(tmp_path):
     for worker in workers:
         worker.exec(f"import {name} as m; assert id(m) == {winner}")
         worker.close()
+
+
+@pytest.mark.parametrize("name", ["", 5, None])
+def test_a_module_without_a_name_is_not_shared(name):
+    m = types.ModuleType("named")
+    m.__name__ = name
+    with pytest.raises(ValueError, match="has a name"):
+        share_module(m)
+    assert not is_frozen(vars(m))
+
+
+def test_a_module_whose_tables_the_interpreter_writes_is_not_shared(run_python):
+    run_python("""
+        import re
+        from immutable import NotFreezableError, share_module
+
+        try:
+            share_module(re)
+        except NotFreezableError as error:
+            assert error.obj in (re._cache, re._cache2) and "re._cache" in error.reason
+        else:
+            raise AssertionError("shared")
+        assert re.compile("some pattern").match("some pattern")
+    """)

@@ -72,12 +72,14 @@ def share_module(module, /):
     not frozen, nor are its submodules, unless they are shared before.
 
     All or nothing: raises NotFreezableError, with the path to what cannot be frozen, and has changed nothing. Raises
-    TypeError if module is no module, ValueError if another module of that name is shared, or if each interpreter must
-    have its own one.
+    TypeError if module is no module, ValueError if it has no name, if another module of that name is shared, or if each
+    interpreter must have its own one.
     """
     if not isinstance(module, types.ModuleType):
         raise TypeError(f"share_module() takes a module, not '{type(module).__name__}'")
-    name = module.__name__
+    name = vars(module).get("__name__")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"share_module() takes a module that has a name, not {module!r}")
     if name in _OF_EACH_INTERPRETER:
         raise ValueError(f"each interpreter has a module {name!r} of its own, which cannot be shared")
     namespace = vars(module)
