@@ -231,6 +231,9 @@ NOT_COMPARED = {
     "__builtins__",
     "__slotnames__",
     "__annotations_cache__",
+    "profiling.sampling.live_collector.collector.LiveStatsCollector.elapsed_time",
+    "pydoc.Helper.input",  # standard input and output, which other trials replace
+    "pydoc.Helper.output",
     "readonly",
 }
 
@@ -404,8 +407,9 @@ def shown(value):
     parts = [attempt(repr, value)]
     for attribute in sorted(set(dir(type(value))) - NOT_COMPARED):
         got = attempt(getattr, value, attribute)
-        if not callable(got) and not isinstance(got, types.ModuleType):
-            parts.append((attribute, attempt(repr, got)))
+        if callable(got) or isinstance(got, types.ModuleType) or f"{name_of(type(value))}.{attribute}" in NOT_COMPARED:
+            continue
+        parts.append((attribute, attempt(repr, got)))
     contents = attempt(lambda: [item for item in vars(value).items() if item[0] not in NOT_COMPARED])
     parts.append(attempt(lambda: repr(sorted(contents, key=repr))))
     parts.append(attempt(lambda: repr(value.__reduce_ex__(4))) if not isinstance(value, type) else None)
