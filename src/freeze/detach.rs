@@ -217,7 +217,7 @@ impl Detached {
                 // What is deleted is captured too, so that deleting it is a write to the namespace.
                 Use::Load | Use::Delete => {
                     let value = ffi::PyDict_GetItemWithError(function.func_globals, name);
-                    if is_library && !value.is_null() && library::is_state(value) {
+                    if is_library && !value.is_null() && !is_default(value, function) && library::is_state(value) {
                         return Ok(());
                     }
                     self.capture(name, function)
@@ -294,6 +294,25 @@ impl Detached {
             }
             Ok(())
         }
+    }
+}
+
+/// Whether a function has the value for a default, which it compares with the global then.
+unsafe fn is_default(value: Object, function: &ffi::PyFunctionObject) -> bool {
+    // SAFETY: as `Detached::prepare`; borrowed references.
+    unsafe {
+        let mut found = false;
+        if !function.func_defaults.is_null() {
+            found = (0..ffi::PyTuple_Size(function.func_defaults))
+                .any(|i| ffi::PyTuple_GetItem(function.func_defaults, i) == value);
+        }
+        if !function.func_kwdefaults.is_null() {
+            let (mut place, mut default) = (0, ptr::null_mut());
+            while ffi::PyDict_Next(function.func_kwdefaults, &raw mut place, ptr::null_mut(), &raw mut default) != 0 {
+                found |= default == value;
+            }
+        }
+        found
     }
 }
 
@@ -390,7 +409,10 @@ pub enum Load {
 pub unsafe fn for_each_load(code: Object, mut visit: impl FnMut(Load) -> Result<(), Raised>) -> Result<(), Raised> {
     // SAFETY: names are borrowed.
     unsafe {
-        for_each_code(code, |code| {
+        for_each_code(code, |code, annotates| {
+            if annotates {
+                return Ok(());
+            }
             let name = |index| ffi::PyTuple_GetItem((*code).co_names, index);
             for_each_instruction(code, |opcode, argument| {
                 if opcode == ffi::imm_op_cache {
@@ -437,11 +459,38 @@ impl Use {
 /// `code` is a code object that the caller keeps alive; a GIL is held.
 pub unsafe fn for_each_global(
     code: Object,
+    visit: impl FnMut(Object, Use) -> Result<(), Raised>,
+) -> Result<(), Raised> {
+    // SAFETY: the caller's.
+    unsafe { for_each_use(code, false, visit) }
+}
+
+/// Calls `visit` for each global that annotations of code nested in `code` may look up.
+///
+/// # Errors
+/// As [`for_each_global`].
+///
+/// # Safety
+/// As [`for_each_global`].
+pub unsafe fn for_each_annotated(
+    code: Object,
+    mut visit: impl FnMut(Object) -> Result<(), Raised>,
+) -> Result<(), Raised> {
+    // SAFETY: the caller's.
+    unsafe { for_each_use(code, true, |name, how| if how == Use::Load { visit(name) } else { Ok(()) }) }
+}
+
+unsafe fn for_each_use(
+    code: Object,
+    in_annotations: bool,
     mut visit: impl FnMut(Object, Use) -> Result<(), Raised>,
 ) -> Result<(), Raised> {
     // SAFETY: names are borrowed.
     unsafe {
-        for_each_code(code, |code| {
+        for_each_code(code, |code, annotates| {
+            if annotates != in_annotations {
+                return Ok(());
+            }
             for_each_instruction(code, |opcode, argument| {
                 let (how, index) = if opcode == ffi::imm_op_load_global {
                     (Use::Load, argument >> 1)
@@ -464,23 +513,26 @@ pub unsafe fn for_each_global(
     }
 }
 
-/// Calls `visit` with `code` and all code nested in it, but for annotations.
+/// Calls `visit` with `code` and all code nested in it, and whether that is of an annotation nested in `code`.
 unsafe fn for_each_code(
     code: Object,
-    mut visit: impl FnMut(*mut ffi::PyCodeObject) -> Result<(), Raised>,
+    mut visit: impl FnMut(*mut ffi::PyCodeObject, bool) -> Result<(), Raised>,
 ) -> Result<(), Raised> {
-    // SAFETY: the words are addresses of code objects that `code` keeps alive.
+    const ANNOTATES: usize = 1;
+    // SAFETY: the words are addresses of code objects that `code` keeps alive, and even.
     unsafe {
         let mut pending = WordStack::new();
         pending.push(code.expose_provenance()).map_err(|error| raise::no_memory(error))?;
-        while let Some(address) = pending.pop() {
-            let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(address);
-            visit(code)?;
+        while let Some(word) = pending.pop() {
+            let code: *mut ffi::PyCodeObject = ptr::with_exposed_provenance_mut(word & !ANNOTATES);
+            visit(code, word & ANNOTATES != 0)?;
             let consts = (*code).co_consts;
             for i in 0..ffi::PyTuple_Size(consts) {
                 let nested = ffi::PyTuple_GetItem(consts, i);
-                if (*nested).ob_type == &raw mut ffi::PyCode_Type && !is_annotation_code(nested) {
-                    pending.push(nested.expose_provenance()).map_err(|error| raise::no_memory(error))?;
+                if (*nested).ob_type == &raw mut ffi::PyCode_Type {
+                    let annotates = if is_annotation_code(nested) { ANNOTATES } else { word & ANNOTATES };
+                    let word = nested.expose_provenance() | annotates;
+                    pending.push(word).map_err(|error| raise::no_memory(error))?;
                 }
             }
         }

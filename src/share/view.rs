@@ -382,6 +382,7 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
             filled = filled && library::add_found(frozen.func_code, globals, namespace).is_ok();
             ffi::Py_DecRef(namespace);
         }
+        filled = filled && add_annotated(frozen, globals).is_ok();
         let builtins = local_builtins(frozen).unwrap_or(ptr::null_mut());
         // `warnings` notes in the caller's globals what it has shown.
         let shown = ffi::PyDict_New();
@@ -403,6 +404,37 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
         }
         header::set_flags(globals, header::flags(globals) | header::FROZEN);
         Some(globals)
+    }
+}
+
+/// Adds to `globals` what the annotations of nested code name and nothing else does: found in the module of the running
+/// interpreter, as other annotations are. Without that module they find nothing.
+unsafe fn add_annotated(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<(), Raised> {
+    // SAFETY: as `local_globals`: exact dicts, and exact strings for keys.
+    unsafe {
+        let mut missing = false;
+        detach::for_each_annotated(frozen.func_code, |name| {
+            missing |=
+                ffi::PyDict_Contains(globals, name) == 0 && ffi::PyDict_Contains(ffi::imm_builtins_dict(), name) == 0;
+            Ok(())
+        })?;
+        if !missing || ffi::imm_modules().is_null() {
+            return Ok(());
+        }
+        let Ok(namespace) = module_globals(frozen.func_globals) else {
+            ffi::PyErr_Clear();
+            return Ok(());
+        };
+        let Some(namespace) = namespace else { return Ok(()) };
+        let added = detach::for_each_annotated(frozen.func_code, |name| {
+            let value = ffi::PyDict_GetItemWithError(namespace, name);
+            if value.is_null() || ffi::PyDict_Contains(globals, name) != 0 {
+                return if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Raised) };
+            }
+            raise::unless_negative(ffi::PyDict_SetItem(globals, name, value)).map(|_| ())
+        });
+        ffi::Py_DecRef(namespace);
+        added
     }
 }
 
