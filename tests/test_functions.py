@@ -1915,3 +1915,37 @@ def test_a_method_of_a_class_that_is_not_made_yet_refuses():
             return __class__
 
     assert Whole().method() is Whole
+
+
+def test_annotations_of_what_a_frozen_function_defines_are_found(module):
+    m = module("""
+        import dataclasses
+        from decimal import Decimal
+        from typing import ClassVar
+
+        def make():
+            @dataclasses.dataclass
+            class Made:
+                a: Decimal = 1
+                b: ClassVar[int] = 2
+
+            def inner(c: Decimal):
+                pass
+
+            return repr(Made()), Made.__annotations__["a"], inner.__annotations__["c"]
+    """)
+    before = m.make()
+    freeze(m.make)
+    assert m.make() == before
+    assert before[0].endswith("Made(a=1)")
+
+
+def test_constructs_of_typing_work_elsewhere(elsewhere):
+    from typing import Annotated, Callable, List, Literal, Optional
+
+    def work():
+        return [repr(t) for t in (Optional[int], List[str], Annotated[int, 5], Callable[[int], str], Literal["a"])]
+
+    freeze(work)
+    there = elsewhere()
+    there.run("assert work() == told", work=work, told=freeze(work()))

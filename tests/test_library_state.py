@@ -682,3 +682,61 @@ def test_values_that_refusing_modules_give_freeze(run_python):
         assert freeze(logging.Formatter("%(levelname)s: %(message)s")).format(record) == "INFO: message x"
         assert freeze(mailbox.MaildirMessage("Subject: a")).get_subdir() == "new"
     """)
+
+
+def test_total_ordering_goes_on_when_what_it_made_is_frozen(run_python):
+    run_python("""
+        from functools import total_ordering
+        from concurrent import interpreters
+        from immutable import freeze
+
+        def make(operator="__lt__"):
+            class Ordered:
+                __eq__ = object.__eq__
+                __hash__ = object.__hash__
+            setattr(Ordered, operator, lambda self, other: NotImplemented)
+            total_ordering(Ordered)
+            return sorted((name, getattr(Ordered, name).__name__) for name in ("__gt__", "__le__", "__ge__", "__lt__")
+                          if name != operator), Ordered
+
+        freeze(make()[1])
+        freeze(make)
+        other = interpreters.create()
+        for operator in ("__lt__", "__gt__", "__le__", "__ge__"):
+            names = make(operator)[0]
+            assert all(name == shown for name, shown in names) and len(names) == 3, names
+        other.prepare_main(make=make)
+        other.exec("make(); import ipaddress, fractions")
+        other.close()
+    """)
+
+
+def test_a_default_that_is_a_table_is_the_one_it_is_compared_with_everywhere(run_python):
+    run_python("""
+        from base64 import b64decode
+        from concurrent import interpreters
+        from immutable import freeze
+
+        def work():
+            return b64decode("YQ==")
+
+        freeze(work)
+        assert work() == interpreters.create().call(work) == b"a"
+    """)
+
+
+def test_deprecated_classes_freeze(run_python):
+    run_python("""
+        import warnings
+        from immutable import MutationError, freeze
+
+        @warnings.deprecated("old")
+        class Old:
+            pass
+
+        freeze(Old)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            Old()
+        assert len(caught) == 1
+    """)

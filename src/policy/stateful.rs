@@ -64,7 +64,7 @@ const fn all_but(name: &'static str, except: &'static [&'static str], advice: &'
 const MODULES: &[Module] = &[
     module("_frozen_importlib", IMPORTS),
     module("_frozen_importlib_external", IMPORTS),
-    module("_py_warnings", WARNINGS),
+    all_but("_py_warnings", &["deprecated"], WARNINGS),
     module("_pyio", FILES),
     module("_threading_local", THREADS),
     module("asyncio", TASKS),
@@ -141,7 +141,7 @@ const MODULES: &[Module] = &[
     module("trace", TESTS),
     module("unittest", TESTS),
     module("urllib.request", CONNECTIONS),
-    module("warnings", WARNINGS),
+    all_but("warnings", &["deprecated"], WARNINGS),
     module("xmlrpc.client", CONNECTIONS),
     module("xmlrpc.server", CONNECTIONS),
     module("zipfile", FILES),
