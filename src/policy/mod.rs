@@ -265,8 +265,7 @@ pub unsafe fn function_advice(function: &ffi::PyFunctionObject) -> Option<&'stat
     unsafe {
         let name = text(function.func_qualname)?;
         let advice = stateful::advice(text(function.func_module)?, name)?;
-        let is_of_exception =
-            name.split_once('.').is_some_and(|(class, _)| is_exception(function.func_globals, class));
+        let is_of_exception = name.split_once('.').is_some_and(|(class, _)| is_exception(function.func_globals, class));
         (!is_of_exception).then_some(advice)
     }
 }

@@ -105,15 +105,7 @@ const MODULES: &[Module] = &[
     ),
     all_but(
         "mailbox",
-        &[
-            "BabylMessage",
-            "MHMessage",
-            "MMDFMessage",
-            "MaildirMessage",
-            "Message",
-            "_mboxMMDFMessage",
-            "mboxMessage",
-        ],
+        &["BabylMessage", "MHMessage", "MMDFMessage", "MaildirMessage", "Message", "_mboxMMDFMessage", "mboxMessage"],
         FILES,
     ),
     module("mimetypes", CACHES),
