@@ -9,11 +9,10 @@
 //! (`exec` with `__builtins__` in the namespace) keeps what it can reach of them,
 //! and finds nothing else there.
 //!
-//! Annotations do not extend the reach, nor do the bounds and defaults of type
-//! parameters. A function that evaluates such captures nothing but the name of
-//! its module, and, if the compiler made it, of its cells the contents that are frozen anyway: the others
-//! stay with the interpreter that has frozen it ([`Views::keep_at_home`]). The
-//! annotations of code nested in a function are left out of the search for names. Nor does what a module of the
+//! Annotations do not extend the reach, nor do the bounds and defaults of type parameters. A function that evaluates such
+//! captures nothing but the name of its module, and, if the compiler made it, of its cells the contents that are frozen
+//! anyway: the others stay with the interpreter that has frozen it ([`Views::keep_at_home`]). The annotations of code nested
+//! in a function are left out of the search for names, and find them where it is linked. Nor does what a module of the
 //! standard library writes while the program runs extend the reach: see `share::library`.
 //!
 //! [`Views::keep_at_home`]: crate::share::view::Views::keep_at_home
