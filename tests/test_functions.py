@@ -1941,10 +1941,10 @@ def test_annotations_of_what_a_frozen_function_defines_are_found(module):
 
 
 def test_constructs_of_typing_work_elsewhere(elsewhere):
-    from typing import Annotated, Callable, List, Literal, Optional
+    from typing import Annotated, ClassVar, Concatenate, Final, Literal
 
     def work():
-        return [repr(t) for t in (Optional[int], List[str], Annotated[int, 5], Callable[[int], str], Literal["a"])]
+        return [repr(t) for t in (Final[int], ClassVar[str], Annotated[int, 5], Concatenate[int, ...], Literal["a"])]
 
     freeze(work)
     there = elsewhere()

@@ -1035,7 +1035,9 @@ def test_a_module_in_a_cell_is_the_own_one_of_each_interpreter_that_calls(packag
     assert sys.modules[name].level == 200
 
 
-@pytest.mark.parametrize("method", ["__call__", "__getitem__", "__len__", "__iter__", "__eq__", "__bool__", "__add__", "__await__"])
+@pytest.mark.parametrize(
+    "method", ["__call__", "__getitem__", "__len__", "__iter__", "__eq__", "__bool__", "__add__", "__await__"]
+)
 def test_a_module_with_operators_refuses_and_keeps_them(method, monkeypatch):
     class Special(types.ModuleType):
         pass
@@ -1066,4 +1068,5 @@ def test_a_module_shows_itself_and_its_names_as_its_class_does(monkeypatch):
     monkeypatch.setitem(sys.modules, m.__name__, m)
     freeze([m])
     assert (repr(m), str(m), dir(m)) == ("mine", "mine", ["a", "b"])
-    assert "path" in dir(freeze([sys, os])[1]) and repr(os).startswith("<module 'os'")
+    assert "path" in dir(freeze([sys, os])[1])
+    assert repr(os).startswith("<module 'os'")

@@ -238,7 +238,21 @@ NOT_COMPARED = {
 }
 
 # Arguments.
-GUESSES = ["", "1", "'a'", "b'a'", "[1, 2]", "(1, 2)", "{'a': 1}", "len", "len, 1", "1, 2", "'a', 'b'", "range(9)", "'A', (), {}"]
+GUESSES = [
+    "",
+    "1",
+    "'a'",
+    "b'a'",
+    "[1, 2]",
+    "(1, 2)",
+    "{'a': 1}",
+    "len",
+    "len, 1",
+    "1, 2",
+    "'a', 'b'",
+    "range(9)",
+    "'A', (), {}",
+]
 GUESSED_VALUES = ["a", 1, b"a", [1, 2], (1, 2), {"a": 1}, len]
 
 
@@ -330,7 +344,7 @@ def name_of(cls):
 
 
 def all_types():
-    """Every type, by name; where several have the same one, what is made in C comes first, and the others are numbered."""
+    """Every type, by name; of several with the same one, what is made in C comes first, and the others are numbered."""
     found, pending = {}, [object]
     while pending:
         cls = pending.pop()
@@ -354,7 +368,10 @@ def make(name, cls):
         recipe = RECIPES[name]
         return None if recipe is None else (lambda: eval(recipe, globals()))
     if inspect.isabstract(cls):
-        methods = {method: exec_("def f(self, *given, **named): raise NotImplementedError", "f") for method in cls.__abstractmethods__}
+        methods = {
+            method: exec_("def f(self, *given, **named): raise NotImplementedError", "f")
+            for method in cls.__abstractmethods__
+        }
         cls = type(cls)("Made", (cls,), methods)
     for guess in guesses(cls):
         made = attempt(guess)
@@ -372,9 +389,9 @@ def guesses(cls):
     if isinstance(getattr(cls, "_fields", None), tuple) and issubclass(cls, tuple):
         yield lambda: cls(*range(len(cls._fields)))
     for given in GUESSES:
-        yield lambda: cls(*eval(f"({given},)" if given else "()"))
+        yield lambda given=given: cls(*eval(f"({given},)" if given else "()"))
     for value in GUESSED_VALUES:
-        yield lambda: cls(*[value] * required(cls))
+        yield lambda value=value: cls(*[value] * required(cls))
     if not is_made_in_c(cls):
         yield lambda: without_init(cls)
 
@@ -541,7 +558,7 @@ def trial(name, cls, other):
     other.exec(USE)
     told, has_namesake = receiver.recv(timeout=60)
     # A class that was made for the trial tells nothing about its base.
-    result["namesake"] = has_namesake or not in_c and type(value) is not cls
+    result["namesake"] = has_namesake or (not in_c and type(value) is not cls)
     if told != expected and name not in SHOWN_OTHERWISE:
         result["fault"] = "another interpreter sees it otherwise"
     elif name not in KEEP_STATE and shown(value) != before and not was_immutable:
@@ -621,7 +638,13 @@ def try_some(left):
     return results
 
 
-POLICIES = {"freezable": "freezes", "holds": "refuses", "proxy": "stays mutable", "refused": "refuses", "explicit": "freezes if named"}
+POLICIES = {
+    "freezable": "freezes",
+    "holds": "refuses",
+    "proxy": "stays mutable",
+    "refused": "refuses",
+    "explicit": "freezes if named",
+}
 
 
 def remark(name, result):
@@ -657,9 +680,9 @@ def cells(name, result):
 
 HEAD = """# Types
 
-What a freeze does with the instances of each type of the standard library. Written by `make type-table`, and checked by
-`tests/test_every_type.py`; which types exist depends on what CPython was built with. A number in parentheses tells types
-of one name apart.
+What a freeze does with the instances of each type of the standard library. Written by `make type-table`, and checked
+by `tests/test_every_type.py`; which types exist depends on what CPython was built with. A number in parentheses tells
+types of one name apart.
 
 *writes tried*: every method and attribute of a frozen instance was called, set and deleted, and nothing changed.
 *shared*: a frozen instance was used and dropped by another interpreter.
@@ -676,8 +699,8 @@ MADE_IN_C = """## Made in C
 
 WRITTEN_IN_PYTHON = """## Written in Python
 
-Where another interpreter uses a frozen instance, `__class__` and `isinstance` give the class of that interpreter, unless
-the last column says something else. `root` is the instance that was tried.
+Where another interpreter uses a frozen instance, `__class__` and `isinstance` give the class of that interpreter,
+unless the last column says something else. `root` is the instance that was tried.
 
 """
 

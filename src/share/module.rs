@@ -625,7 +625,7 @@ pub unsafe fn has_operators(ty: Type) -> bool {
     }
     // SAFETY: the caller's.
     unsafe {
-        let (ty, plain) = (&*ty, &*(&raw const ffi::PyModule_Type));
+        let (ty, plain) = (&*ty, &*ptr::addr_of!(ffi::PyModule_Type));
         ty.tp_call.is_some()
             || ty.tp_iter.is_some()
             || ty.tp_hash.map(|hash| hash as usize) != plain.tp_hash.map(|hash| hash as usize)

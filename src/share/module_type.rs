@@ -34,7 +34,7 @@ static mut METHODS: [ffi::PyMethodDef; 3] = [
         ml_name: c"__dir__".as_ptr(),
         ml_meth: Some(dir),
         ml_flags: ffi::METH_NOARGS as c_int,
-        ml_doc: c"__dir__()\n--\n\nThe names that the module shows here.".as_ptr(),
+        ml_doc: c"__dir__($self, /)\n--\n\nThe names that the module shows here.".as_ptr(),
     },
     ffi::PyMethodDef {
         ml_name: c"__reduce__".as_ptr(),
