@@ -1,12 +1,12 @@
 # The kinds of build, sourced by the scripts that make or use one. One folder each: build/<flavour>.
 # describe_flavour FLAVOUR sets: source_tree (patched or pristine), configure_flags, rust_flags, rust_env,
 # run_env (for commands that run the interpreter), check_env (for those of whose reports the first ends it),
-# test_selection (arguments of pytest), use_ccache.
+# test_selection (arguments of pytest), stack_limit (for ulimit -s), use_ccache.
 
 flavours='release debug asan tsan pgo stock stock-debug stock-pgo'
 
 describe_flavour() {
-    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() check_env=() test_selection=() use_ccache=yes
+    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() check_env=() test_selection=() stack_limit=$(ulimit -s) use_ccache=yes
     case $1 in
     stock*) source_tree=pristine ;;
     esac
@@ -37,6 +37,8 @@ describe_flavour() {
         rust_flags='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer -Cllvm-args=-tsan-instrument-memintrinsics=0'
         # A report must not end the build.
         run_env=(TSAN_OPTIONS=exitcode=0:report_bugs=0)
+        # CPython nests deallocations as deep as the stack allows, and gcc's ThreadSanitizer gives up beyond 65,536 frames.
+        stack_limit=4096
         # history_size: the most that gcc's runtime remembers, so that a report shows both stacks.
         check_env=(TSAN_OPTIONS="halt_on_error=1:history_size=7:suppressions=$PWD/tools/tsan-suppressions.txt")
         ;;
