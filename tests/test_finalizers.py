@@ -13,7 +13,7 @@ import warnings
 import weakref
 
 import pytest
-from graphs import frozen_now
+from graphs import SMALL_STACK, frozen_now
 
 from immutable import (
     FreezabilityWarning,
@@ -965,7 +965,7 @@ def test_finalizers_of_a_long_chain_run_without_recursion(cyclic, define):
         last = link
     held = [freeze(last)]
     del link, last
-    previous = threading.stack_size(256 * 1024)
+    previous = threading.stack_size(SMALL_STACK)
     try:
         thread = threading.Thread(target=held.clear)
         thread.start()

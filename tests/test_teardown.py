@@ -6,23 +6,19 @@ import enum
 import functools
 import gc
 import sys
-import sysconfig
 import threading
 import types
 import typing
 import weakref
 
 import pytest
-from graphs import frozen_now
+from graphs import SMALL_STACK, frozen_now
 
 from immutable import InterpreterLocal, MutationError, _stats, freeze, is_frozen
 
 pytestmark = pytest.mark.usefixtures("without_collector")
 
 MILLION = 1_000_000
-# Bytes; a thousand nested calls in C do not fit. With a small one CPython built for ThreadSanitizer, which leaves half
-# of it to the sanitizer, puts off every deallocation, and forgets what is left when the thread ends.
-SMALL_STACK = (4096 if "thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS") else 256) * 1024
 
 
 class Node:
