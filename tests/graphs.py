@@ -6,17 +6,12 @@ it, and the same blueprint can be built twice: once to freeze, once to compare.
 
 import gc
 import sys
-import sysconfig
 import types
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
 from immutable import _stats
-
-# Bytes; a thousand nested calls in C do not fit. With a small one CPython built for ThreadSanitizer, which leaves half
-# of it to the sanitizer, puts off every deallocation, and forgets what is left when the thread ends.
-SMALL_STACK = (4096 if "thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS") else 256) * 1024
 
 # These have no methods: a function reaches its module, and from there everything.
 

@@ -13,7 +13,7 @@ import warnings
 import weakref
 
 import pytest
-from graphs import SMALL_STACK, frozen_now
+from graphs import frozen_now
 
 from immutable import (
     FreezabilityWarning,
@@ -949,7 +949,7 @@ def test_what_an_object_that_is_cleared_held_cannot_reach_it_any_more(define):
 
 
 @pytest.mark.parametrize("cyclic", [False, True])
-def test_finalizers_of_a_long_chain_run_without_recursion(cyclic, define):
+def test_finalizers_of_a_long_chain_run_without_recursion(cyclic, define, in_a_small_stack):
     made = define("""
         class Linked:
             __slots__ = ("following", "me")
@@ -965,13 +965,7 @@ def test_finalizers_of_a_long_chain_run_without_recursion(cyclic, define):
         last = link
     held = [freeze(last)]
     del link, last
-    previous = threading.stack_size(SMALL_STACK)
-    try:
-        thread = threading.Thread(target=held.clear)
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(previous)
+    in_a_small_stack(held.clear)
     assert made.entries == [100_000]
 
 

@@ -6,13 +6,12 @@ import enum
 import functools
 import gc
 import sys
-import threading
 import types
 import typing
 import weakref
 
 import pytest
-from graphs import SMALL_STACK, frozen_now
+from graphs import frozen_now
 
 from immutable import InterpreterLocal, MutationError, _stats, freeze, is_frozen
 
@@ -34,31 +33,6 @@ class Witness:
 
 
 freeze(Node, Link, Witness)
-
-
-@pytest.fixture
-def in_a_small_stack():
-    """Runs a function in a thread that a recursion over the graph would crash."""
-    previous = threading.stack_size(SMALL_STACK)
-
-    def run(function):
-        outcome = []
-
-        def work():
-            try:
-                outcome.append(function())
-            except BaseException as error:
-                outcome.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        return outcome[0]
-
-    yield run
-    threading.stack_size(previous)
 
 
 # ---- Shapes: each takes a witness, and returns one member of a component that holds it ------
