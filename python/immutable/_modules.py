@@ -77,12 +77,12 @@ def share_module(module, /):
     """
     if not isinstance(module, types.ModuleType):
         raise TypeError(f"share_module() takes a module, not '{type(module).__name__}'")
-    name = vars(module).get("__name__")
+    namespace = vars(module)
+    name = namespace.get("__name__")
     if not isinstance(name, str) or not name:
         raise ValueError(f"share_module() takes a module that has a name, not {module!r}")
     if name in _OF_EACH_INTERPRETER:
         raise ValueError(f"each interpreter has a module {name!r} of its own, which cannot be shared")
-    namespace = vars(module)
     replaced = {} if is_frozen(namespace) else _make_sharable(namespace)
     try:
         _share_module(module, name)

@@ -69,10 +69,9 @@ class _Paths(Sequence):
 
 def _names(given, entries):
     """What the objects given are called in paths, by their place among the entries."""
-    if len(given) == 1:
-        return {place: "root" for place, (_, base, _, _) in enumerate(entries) if base is None}
-    places = {id(obj): place for place, obj in reversed(list(enumerate(given)))}
-    return {place: f"roots[{places[id(obj)]}]" for place, (obj, base, _, _) in enumerate(entries) if base is None}
+    names = ["root"] if len(given) == 1 else [f"roots[{place}]" for place in range(len(given))]
+    name_of = {id(obj): name for obj, name in zip(reversed(given), reversed(names), strict=True)}
+    return {place: name_of[id(obj)] for place, (obj, base, _, _) in enumerate(entries) if base is None}
 
 
 class Objects(Sequence):

@@ -319,13 +319,14 @@ unsafe fn is_default(value: Object, function: &ffi::PyFunctionObject) -> bool {
 unsafe fn lacks_class(function: &ffi::PyFunctionObject) -> Result<bool, Raised> {
     // SAFETY: as `Detached::prepare`. There is a cell for each free variable.
     unsafe {
-        if function.func_closure.is_null() {
+        let closure = function.func_closure;
+        let is_empty = |i| (*ffi::PyTuple_GetItem(closure, i).cast::<ffi::PyCellObject>()).ob_ref.is_null();
+        if closure.is_null() || !(0..ffi::PyTuple_Size(closure)).any(is_empty) {
             return Ok(false);
         }
         let names = raise::unless_null(ffi::PyCode_GetFreevars(function.func_code.cast()))?;
         let lacks = (0..ffi::PyTuple_Size(names)).any(|i| {
-            (*ffi::PyTuple_GetItem(function.func_closure, i).cast::<ffi::PyCellObject>()).ob_ref.is_null()
-                && ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(names, i), c"__class__".as_ptr()) != 0
+            is_empty(i) && ffi::PyUnicode_EqualToUTF8(ffi::PyTuple_GetItem(names, i), c"__class__".as_ptr()) != 0
         });
         ffi::Py_DecRef(names);
         Ok(lacks)

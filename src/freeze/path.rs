@@ -28,8 +28,10 @@ type Found<T> = Result<Option<T>, OutOfMemory>;
 /// # Safety
 /// The caller holds a GIL; the objects are alive, each referring to the next.
 pub unsafe fn describe(route: &[Object], roots: &[Object]) -> Result<String, OutOfMemory> {
-    let place = roots.iter().position(|root| roots.len() > 1 && route.first() == Some(root));
-    let name = place.map_or_else(|| try_format!("root"), |place| try_format!("roots[{place}]"))?;
+    let name = match roots.iter().position(|root| route.first() == Some(root)) {
+        Some(place) if roots.len() > 1 => try_format!("roots[{place}]")?,
+        _ => try_format!("root")?,
+    };
     let (mut before, mut behind) = (Vec::new(), String::new());
     let mut rest = route;
     while let [parent, child, ..] = *rest {

@@ -373,14 +373,24 @@ unsafe fn mutable_copy(namespace: Object) -> Result<Object, Raised> {
 /// A GIL is held; `code` is a code object.
 pub unsafe fn add_found(code: Object, globals: Object, namespace: Object) -> Result<(), Raised> {
     // SAFETY: exact dicts, and exact strings for keys; borrowed references are used at once.
+    unsafe { detach::for_each_global(code, |name, _| add_missing(name, globals, namespace)) }
+}
+
+/// Adds the item of that name to `globals`, if only `namespace` has one.
+///
+/// # Errors
+/// MemoryError is set.
+///
+/// # Safety
+/// As [`add_found`], for an exact string.
+pub unsafe fn add_missing(name: Object, globals: Object, namespace: Object) -> Result<(), Raised> {
+    // SAFETY: the caller's.
     unsafe {
-        detach::for_each_global(code, |name, _| {
-            let missing = ffi::PyDict_Contains(globals, name) == 0;
-            let value = if missing { ffi::PyDict_GetItemWithError(namespace, name) } else { ptr::null_mut() };
-            if value.is_null() {
-                return if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Raised) };
-            }
-            raise::unless_negative(ffi::PyDict_SetItem(globals, name, value))
-        })
+        let missing = ffi::PyDict_Contains(globals, name) == 0;
+        let value = if missing { ffi::PyDict_GetItemWithError(namespace, name) } else { ptr::null_mut() };
+        if value.is_null() {
+            return if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Raised) };
+        }
+        raise::unless_negative(ffi::PyDict_SetItem(globals, name, value))
     }
 }

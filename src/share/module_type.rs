@@ -239,11 +239,12 @@ unsafe extern "C" fn namespace(op: Object, _: *mut c_void) -> Object {
 unsafe extern "C" fn repr(op: Object) -> Object {
     // SAFETY: tp_repr. A class of modules may define its own.
     unsafe {
-        match (module::is_foreign(op), module::twin(op), ffi::PyModule_Type.tp_repr) {
-            (false, Some(twin), _) => ffi::PyObject_Repr(twin),
-            (.., Some(plain)) => plain(op),
-            (.., None) => ptr::null_mut(),
+        if !module::is_foreign(op)
+            && let Some(twin) = module::twin(op)
+        {
+            return ffi::PyObject_Repr(twin);
         }
+        ffi::PyModule_Type.tp_repr.map_or(ptr::null_mut(), |plain| plain(op))
     }
 }
 

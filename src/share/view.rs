@@ -426,13 +426,7 @@ unsafe fn add_annotated(frozen: &ffi::PyFunctionObject, globals: Object) -> Resu
             return Ok(());
         };
         let Some(namespace) = namespace else { return Ok(()) };
-        let added = detach::for_each_annotated(frozen.func_code, |name| {
-            let value = ffi::PyDict_GetItemWithError(namespace, name);
-            if value.is_null() || ffi::PyDict_Contains(globals, name) != 0 {
-                return if ffi::PyErr_Occurred().is_null() { Ok(()) } else { Err(Raised) };
-            }
-            raise::unless_negative(ffi::PyDict_SetItem(globals, name, value)).map(|_| ())
-        });
+        let added = detach::for_each_annotated(frozen.func_code, |name| library::add_missing(name, globals, namespace));
         ffi::Py_DecRef(namespace);
         added
     }
