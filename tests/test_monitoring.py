@@ -307,6 +307,43 @@ def test_a_function_whose_code_is_asked_about_is_traced_all_the_same(m):
     assert 2 in traced
 
 
+def test_code_that_is_frozen_again_and_again_leaves_nothing_behind(run_python):
+    run_python("""
+        import gc, weakref
+        from immutable import is_frozen
+
+        def double(a):
+            return a * 2
+
+        codes = []
+        for _ in range(6):
+            double(1)
+            assert is_frozen(double.__code__)
+            codes.append(weakref.ref(double.__code__))
+            gc.collect()
+            gc.collect()
+        assert sum(code() is not None for code in codes) == 2, codes  # the constant of the module, and the last one
+    """)
+
+
+def test_events_of_code_are_those_of_copies_that_were_frozen_themselves(m, seen):
+    first = m.double.__code__
+    assert is_frozen(first)
+    m.double(1)
+    assert m.double.__code__ is not first
+    monitoring.set_local_events(TOOL, first, events.LINE)
+    second = m.double.__code__
+    assert is_frozen(second)
+    assert monitoring.get_local_events(TOOL, second) == events.LINE
+    m.double(1)
+    assert m.double.__code__ is not second
+    assert lines(seen) == [3, 4]
+    monitoring.set_local_events(TOOL, second, 0)
+    m.double(1)
+    assert monitoring.get_local_events(TOOL, first) == 0
+    assert lines(seen) == [3, 4]
+
+
 def test_a_generator_whose_function_was_frozen_while_instrumented_goes_on_as_it_was(m, seen):
     monitoring.set_local_events(TOOL, m.count.__code__, events.LINE)
 

@@ -86,6 +86,7 @@ pub unsafe fn local(code: Object) -> Result<Object, Raised> {
             ffi::Py_IncRef(local);
             return Ok(local);
         }
+        idle::watch_collector()?;
         let local = copy(code)?;
         let Some(codes) = interpreter::current().map(|state| &mut state.codes) else {
             ffi::Py_DecRef(local);

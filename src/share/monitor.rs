@@ -5,7 +5,8 @@
 //! on a copy of it, are noted for the interpreter and set on all the copies that it has, and on each that it makes later.
 //!
 //! A copy has a weak reference, whose callback is a builtin function with the frozen code object as its `__self__`. By it
-//! a copy knows its original, and a copy that dies leaves the table.
+//! a copy knows its original, and a copy that dies leaves the table. A copy that is frozen itself stays in the family, and
+//! so do the copies that are made of it: were each the first of a family of its own, each family would keep the next alive.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -30,12 +31,17 @@ struct Events {
     version: usize,
 }
 
+struct Copy {
+    /// A weak reference to it, owned.
+    weak: Object,
+    address: Object,
+}
+
 /// A frozen code object, and its copies.
 struct Family {
     /// The callback of the weak references, owned. It owns the frozen code object.
     callback: Object,
-    /// A weak reference to each copy, owned.
-    copies: Vec<Object>,
+    copies: Vec<Copy>,
     events: [Events; TOOLS],
 }
 
@@ -43,6 +49,8 @@ struct Family {
 #[derive(Default)]
 pub struct Monitors {
     families: AddressMap<Object, Family>,
+    /// The originals of copies that were to be frozen, by address of the copy.
+    originals: AddressMap<Object, Object>,
 }
 
 impl Family {
@@ -50,6 +58,19 @@ impl Family {
     fn events(&self, tool: usize, version: usize) -> u32 {
         let events = self.events[tool];
         if events.version == version { events.set } else { 0 }
+    }
+
+    /// Whether `code`, which the caller holds, is one of the copies.
+    unsafe fn has(&self, code: Object) -> bool {
+        self.copies.iter().filter(|copy| copy.address == code).any(|copy| {
+            let mut alive = ptr::null_mut();
+            // SAFETY: a weak reference that the family owns.
+            unsafe {
+                ffi::PyWeakref_GetRef(copy.weak, &raw mut alive);
+                ffi::Py_DecRef(alive);
+            }
+            !alive.is_null()
+        })
     }
 }
 
@@ -76,6 +97,15 @@ impl Monitors {
         idle::release_all(&mut self.families, |_, family| unsafe { release(family) })
     }
 
+    /// As [`original`], for frozen code.
+    unsafe fn original_of_frozen(&self, code: Object) -> Object {
+        match self.originals.get(&code) {
+            // SAFETY: the caller's. Another code object may have come to the address before `leave` was called.
+            Some(original) if self.families.get(original).is_some_and(|family| unsafe { family.has(code) }) => *original,
+            _ => code,
+        }
+    }
+
     /// Drops the family of `code` if it has neither events nor copies.
     unsafe fn drop_empty(&mut self, code: Object) {
         let is_empty = |family: &Family| family.copies.is_empty() && family.events.iter().all(|events| events.set == 0);
@@ -92,13 +122,13 @@ unsafe fn release(family: Family) {
     // SAFETY: the caller's. A weak reference that goes before its referent does not call back.
     unsafe {
         for copy in family.copies {
-            ffi::Py_DecRef(copy);
+            ffi::Py_DecRef(copy.weak);
         }
         ffi::Py_DecRef(family.callback);
     }
 }
 
-/// The family of the frozen `code` in the running interpreter, made if need be.
+/// The family of the frozen `code`, an original, in the running interpreter, made if need be.
 unsafe fn family<'a>(code: Object) -> Result<&'a mut Family, Raised> {
     // SAFETY: a GIL is held; the state is looked up again after making the callback, which may run Python code.
     unsafe {
@@ -137,11 +167,12 @@ unsafe extern "C" fn leave(code: Object, weak: Object) -> Object {
     unsafe {
         if let Some(state) = interpreter::existing()
             && let Some(family) = state.monitors.families.get_mut(&code)
-            && let Some(place) = family.copies.iter().position(|copy| *copy == weak)
+            && let Some(place) = family.copies.iter().position(|copy| copy.weak == weak)
         {
             let copy = family.copies.swap_remove(place);
+            state.monitors.originals.remove(&copy.address);
             state.monitors.drop_empty(code);
-            ffi::Py_DecRef(copy);
+            ffi::Py_DecRef(copy.weak);
         }
         none()
     }
@@ -157,6 +188,7 @@ unsafe extern "C" fn leave(code: Object, weak: Object) -> Object {
 pub unsafe fn join(copy: Object, code: Object) -> Result<(), Raised> {
     // SAFETY: a GIL is held; the family is looked up again after making the weak reference, which may run Python code.
     unsafe {
+        let code = original(code);
         let callback = family(code)?.callback;
         ffi::Py_IncRef(callback);
         let weak = ffi::PyWeakref_NewRef(copy, callback);
@@ -164,7 +196,7 @@ pub unsafe fn join(copy: Object, code: Object) -> Result<(), Raised> {
         let weak = raise::unless_null(weak)?;
         let joined = family(code).and_then(|family| {
             family.copies.try_reserve(1).map_err(|error| raise::no_memory(error.into()))?;
-            family.copies.push(weak);
+            family.copies.push(Copy { weak, address: copy });
             Ok(family.events)
         });
         let events = joined.inspect_err(|_| ffi::Py_DecRef(weak))?;
@@ -185,7 +217,7 @@ pub unsafe fn original(code: Object) -> Object {
     // SAFETY: the weak references to a mutable object are a list that its interpreter's GIL protects.
     unsafe {
         if header::flags(code) & FROZEN != 0 {
-            return code;
+            return interpreter::existing().map_or(code, |state| state.monitors.original_of_frozen(code));
         }
         let mut weak: *mut ffi::PyWeakReference = (*code.cast::<ffi::PyCodeObject>()).co_weakreflist.cast();
         while let Some(reference) = weak.as_ref() {
@@ -223,16 +255,13 @@ pub unsafe fn set_events(code: Object, tool: c_int, set: u32) -> Result<(), Rais
         let mut copies = Vec::new();
         copies.try_reserve_exact(family.copies.len()).map_err(|error| raise::no_memory(error.into()))?;
         family.events[tool as usize] = Events { set, version: ffi::imm_tool_version(tool) };
-        for weak in &family.copies {
+        for Copy { weak, .. } in &family.copies {
             let mut copy = ptr::null_mut();
             if ffi::PyWeakref_GetRef(*weak, &raw mut copy) > 0 {
                 copies.push(copy);
             }
         }
-        let monitored = copies.iter().try_for_each(|copy| {
-            if header::flags(*copy) & FROZEN != 0 {
-                return set_events(*copy, tool, set);
-            }
+        let monitored = copies.iter().filter(|copy| header::flags(**copy) & FROZEN == 0).try_for_each(|copy| {
             raise::unless_negative(ffi::_PyMonitoring_SetLocalEvents(copy.cast(), tool, set))
         });
         for copy in copies {
@@ -250,13 +279,14 @@ pub unsafe fn set_events(code: Object, tool: c_int, set: u32) -> Result<(), Rais
 pub unsafe fn events(code: Object, tool: c_int) -> u32 {
     // SAFETY: a GIL is held.
     unsafe {
+        let code = original(code);
         interpreter::existing()
             .and_then(|state| state.monitors.families.get(&code))
             .map_or(0, |family| family.events(tool as usize, ffi::imm_tool_version(tool)))
     }
 }
 
-/// Notes the events that are set on `code`, which is about to be frozen.
+/// Notes the events that are set on `code`, which is about to be frozen, or whose copy it is.
 ///
 /// # Errors
 /// A Python exception is set.
@@ -266,6 +296,13 @@ pub unsafe fn events(code: Object, tool: c_int) -> u32 {
 pub unsafe fn adopt_events(code: Object) -> Result<(), Raised> {
     // SAFETY: a GIL is held.
     unsafe {
+        let first = original(code);
+        if first != code {
+            let originals = &mut interpreter::current().ok_or(Raised)?.monitors.originals;
+            originals.try_reserve(1).map_err(|error| raise::no_memory(error.into()))?;
+            originals.insert(code, first);
+            return Ok(());
+        }
         let mut events = [Events::default(); TOOLS];
         for (tool, events) in (0..).zip(&mut events) {
             *events = Events { set: ffi::imm_local_events(code.cast(), tool), version: ffi::imm_tool_version(tool) };
