@@ -616,30 +616,30 @@ from immutable import freeze
 
 me = str(interpreters.get_current().id)
 json.mark = me
-_csv.register_dialect("of " + me)
+_csv.field_size_limit(int(me))
 
 def mark():
     return json.mark
 
-def dialects():
-    return _csv.list_dialects()
+def limit():
+    return _csv.field_size_limit()
 
 class Reader:
     def read(self):
         return json.mark
 
-data = {"json": json, "sqrt": math.sqrt, "list": _csv.list_dialects, "lock": threading.Lock(), "mark": mark}
-queue.put(freeze((data, dialects, Reader())))
+data = {"json": json, "sqrt": math.sqrt, "limit": _csv.field_size_limit, "lock": threading.Lock(), "mark": mark}
+queue.put(freeze((data, limit, Reader())))
 """
 
 USE_SHARED = """
 import gc
-for data, dialects, reader in items:
+for data, limit, reader in items:
     for _ in range(50):
         assert data["json"].mark == me == data["mark"]() == reader.read(), (data["json"].mark, me)
         assert vars(data["json"]) is vars(json)
         assert data["sqrt"](16.0) == 4.0
-        assert data["list"]() == ["of " + me] == dialects(), data["list"]()
+        assert data["limit"]() == int(me) == limit(), data["limit"]()
         with data["lock"]:
             pass
     data["json"].mark = me
@@ -683,8 +683,8 @@ def test_modules_belong_to_interpreters_of_any_number(run_python, first):
         crew.append(interpreters.create())
         crew[-1].prepare_main(queue=queue, items=items)
         crew[-1].exec(MAKE + USE)
-        del items, data, dialects, reader
-        at_once(crew, "del items, data, dialects, reader; gc.collect()")
+        del items, data, limit, reader
+        at_once(crew, "del items, data, limit, reader; gc.collect()")
         queue.get()
         for each in crew:
             each.close()

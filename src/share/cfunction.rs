@@ -18,6 +18,7 @@ use super::{idle, interpreter, module};
 use crate::object::header::{self, Object, PROXY, Type};
 use crate::object::raise::{self, Raised};
 use crate::object::{attribute, ffi};
+use crate::policy;
 
 /// The type of a frozen function of a C module.
 pub fn frozen_type() -> Type {
@@ -271,6 +272,10 @@ unsafe fn make_counterpart(function: &ffi::PyCFunctionObject) -> Result<Object, 
     // SAFETY: the token of a module does not change once it was made.
     unsafe {
         let module = module::own(function.m_self)?;
+        if let Err(raised) = import_python_half(module) {
+            ffi::Py_DecRef(module);
+            return Err(raised);
+        }
         let token = (*function.m_self.cast::<ffi::PyModuleObject>()).md_token;
         // Only a module of the same definition has the state that this C code expects.
         let same =
@@ -282,5 +287,33 @@ unsafe fn make_counterpart(function: &ffi::PyCFunctionObject) -> Result<Object, 
         };
         ffi::Py_DecRef(module);
         raise::unless_null(made)
+    }
+}
+
+/// Imports the module of the standard library that a C module is a part of, as `csv` of `_csv`: its import sets up what
+/// the functions go by, such as dialects and adapters.
+unsafe fn import_python_half(module: Object) -> Result<(), Raised> {
+    const UNDERSCORE: u32 = '_' as u32;
+    // SAFETY: as `own`. PyModule_GetNameObject gives a string, or fails.
+    unsafe {
+        let name = ffi::PyModule_GetNameObject(module);
+        if name.is_null() || ffi::PyUnicode_GetLength(name) < 2 {
+            ffi::PyErr_Clear();
+            ffi::Py_DecRef(name);
+            return Ok(());
+        }
+        let is_half = ffi::PyUnicode_ReadChar(name, 0) == UNDERSCORE;
+        let whole = ffi::PyUnicode_Substring(name, isize::from(is_half), isize::MAX);
+        ffi::Py_DecRef(name);
+        let whole = raise::unless_null(whole)?;
+        let names = interpreter::current().map(|state| state.names).ok_or(Raised);
+        let outcome = names.and_then(|names| policy::is_of_standard_library(whole, &names)).and_then(|is_library| {
+            if is_half && is_library {
+                ffi::Py_DecRef(raise::unless_null(ffi::PyImport_Import(whole))?);
+            }
+            Ok(())
+        });
+        ffi::Py_DecRef(whole);
+        outcome
     }
 }

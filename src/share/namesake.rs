@@ -145,6 +145,40 @@ pub unsafe fn base_here(ty: Type, base: Type) -> Type {
     }
 }
 
+/// Whether the namesake of an abstract base class takes `subclass` for one, which may be registered there.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// As [`class_here`], for two live types.
+pub unsafe fn knows(class: Type, subclass: Type) -> Result<bool, Raised> {
+    // SAFETY: the caller's; the namesake is owned here.
+    unsafe {
+        if !has_namesakes(class) {
+            return Ok(false);
+        }
+        let here = class_here(class);
+        let answer = if here == class.cast() { 0 } else { ffi::PyObject_IsSubclass(subclass.cast(), here) };
+        ffi::Py_DecRef(here);
+        raise::unless_negative(answer).map(|()| answer == 1)
+    }
+}
+
+/// Whether `op` is a class that has namesakes, and that C code knows by identity: one made in C, or any exception, since
+/// `PyErr_NewException` calls `type`.
+///
+/// # Safety
+/// `op` is alive; a GIL is held.
+pub unsafe fn is_known_to_c(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
+            && has_namesakes(op.cast())
+            && (!header::is_python_class(op.cast()) || header::has_feature(op.cast(), ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS))
+    }
+}
+
 unsafe fn has_namesakes(class: Type) -> bool {
     // SAFETY: the caller's: a live type.
     unsafe { header::flags(class.cast()) & NAMESAKES != 0 }

@@ -22,7 +22,7 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use super::{idle, interpreter};
+use super::{idle, interpreter, namesake};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PARTED, STATIC, Type};
 use crate::object::memory::{self, OutOfMemory};
@@ -433,13 +433,14 @@ pub unsafe fn own_registry(class: Type) -> Option<Object> {
     }
 }
 
-/// True if `subclass` was registered with the abstract base class `class` before that was frozen.
+/// True if `subclass` was registered with the abstract base class `class` before that was frozen, or is a subclass of the
+/// running interpreter's class of that name.
 ///
 /// # Errors
-/// MemoryError is set.
+/// A Python exception is set.
 ///
 /// # Safety
-/// Both are live types; a GIL is held.
+/// Both are live types; a GIL is held. Python code may run.
 pub unsafe fn is_registered(class: Type, subclass: Type) -> Result<bool, Raised> {
     // SAFETY: the caller's; a ready type's tp_mro is a tuple of types.
     unsafe {
@@ -447,6 +448,6 @@ pub unsafe fn is_registered(class: Type, subclass: Type) -> Result<bool, Raised>
         let mro = (*subclass).tp_mro;
         let keys = memory::collect((0..ffi::PyTuple_Size(mro)).map(|i| key_of(ffi::PyTuple_GetItem(mro, i).cast())))
             .map_err(|error| raise::no_memory(error))?;
-        Ok(token.has_registered(&keys))
+        Ok(token.has_registered(&keys) || namesake::knows(class, subclass)?)
     }
 }

@@ -14,10 +14,11 @@
 //! that was not called between two full collections is dropped, and made again
 //! should it be called after all.
 
+use std::ffi::CStr;
 use std::ptr;
 
 use super::library::{self, Own};
-use super::{cfunction, code, idle, interpreter, module};
+use super::{cfunction, code, idle, interpreter, module, namesake};
 use crate::freeze::detach::{self, Load};
 use crate::lifetime::count;
 use crate::object::address::AddressMap;
@@ -514,7 +515,8 @@ unsafe fn set_file(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<()
     }
 }
 
-/// Gives captured names the values that they have here: modules, and functions of C modules, are this interpreter's;
+/// Gives captured names the values that they have here: modules, functions of C modules, and the library's classes that C
+/// code knows by identity, are this interpreter's;
 /// what was captured before its lazy import had happened is imported (PEP 810), since the globals of a view cannot be
 /// filled in later.
 ///
@@ -554,9 +556,24 @@ unsafe fn own_value(value: Object) -> Result<Object, Raised> {
         if module::is_module(value) {
             return module::own(value);
         }
+        if namesake::is_known_to_c(value) {
+            return Ok(namesake::class_here(value.cast()));
+        }
+        if is_placeholder(value) {
+            let class = namesake::class_here(header::type_of(value));
+            let here = ffi::PyObject_CallNoArgs(class);
+            ffi::Py_DecRef(class);
+            return raise::unless_null(here);
+        }
         ffi::Py_IncRef(value);
         Ok(value)
     }
+}
+
+/// Whether it is `functools.Placeholder`, of which each interpreter has one.
+unsafe fn is_placeholder(value: Object) -> bool {
+    // SAFETY: as `resolve_values`.
+    unsafe { CStr::from_ptr((*header::type_of(value)).tp_name) == c"functools._PlaceholderType" }
 }
 
 /// Imports the submodules that code spells out, as in `urllib.request.urlopen`, of packages that were captured in another
