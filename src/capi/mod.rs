@@ -225,6 +225,16 @@ pub unsafe extern "C" fn _PyImmutable_ClassHere(ty: Type) -> Object {
     unsafe { namesake::class_here(ty) }
 }
 
+/// `_PyImmutable_ObjectHere`
+///
+/// # Safety
+/// As [`namesake::object_here`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_ObjectHere(op: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe { namesake::object_here(op) }
+}
+
 /// `_PyImmutable_BaseHere`
 ///
 /// # Safety

@@ -196,7 +196,7 @@ pub(super) const fn method(
     py::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function(address), ml_flags: flags, ml_doc: doc.as_ptr() }
 }
 
-static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
+static METHODS: Shared<[py::PyMethodDef; 19]> = Shared([
     method(c"freeze", freeze as *const c_void, py::METH_FASTCALL | py::METH_KEYWORDS, FREEZE_DOC),
     method(c"is_frozen", is_frozen as *const c_void, py::METH_O, IS_FROZEN_DOC),
     method(
@@ -214,6 +214,7 @@ static METHODS: Shared<[py::PyMethodDef; 18]> = Shared([
     modules::METHODS[1],
     modules::METHODS[2],
     modules::METHODS[3],
+    modules::METHODS[4],
     testing::METHODS[0],
     testing::METHODS[1],
     testing::METHODS[2],

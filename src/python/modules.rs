@@ -16,7 +16,7 @@ use crate::object::raise::{self, Raised};
 use crate::policy;
 use crate::share::reference::Reference;
 use crate::share::shared_module::{self, Claim, Denied};
-use crate::share::{interpreter, module, transfer, view};
+use crate::share::{interpreter, module, namesake, transfer, view};
 
 const SHARE_DOC: &CStr = c"_share_module(module, name, /)
 --
@@ -44,8 +44,16 @@ Return the namespace of this interpreter's module from which globals, those of a
 frozen function, were captured, importing it if need be; any other object, and
 globals of a module that is not to be had, as they are.";
 
+const HERE_DOC: &CStr = c"_here(object, /)
+--
+
+Return what stands in this interpreter for a class of the library, or for a form
+of typing such as Literal, that was frozen by another; for a tuple, one with what
+stands for its items; any other object as it is.";
+
 /// The functions, for the method table of the module.
-pub const METHODS: [py::PyMethodDef; 4] = [
+pub const METHODS: [py::PyMethodDef; 5] = [
+    method(c"_here", here as *const c_void, py::METH_O, HERE_DOC),
     method(c"_share_module", share as *const c_void, py::METH_FASTCALL, SHARE_DOC),
     method(c"_own_module", own as *const c_void, py::METH_O, OWN_DOC),
     method(c"_own_function", own_function as *const c_void, py::METH_O, OWN_FUNCTION_DOC),
@@ -166,6 +174,29 @@ pub unsafe extern "C" fn _PyImmutable_AdoptSharedModules() -> c_int {
 unsafe extern "C" fn own(_: Object, op: Object) -> Object {
     // SAFETY: METH_O.
     unsafe { if module::is_module(op) { module::own(op).unwrap_or(ptr::null_mut()) } else { ffi::Py_NewRef(op) } }
+}
+
+unsafe extern "C" fn here(_: Object, op: Object) -> Object {
+    // SAFETY: METH_O; PyTuple_SetItem takes over the new references.
+    unsafe {
+        if header::type_of(op) != &raw mut ffi::PyTuple_Type {
+            return namesake::object_here(op);
+        }
+        let n = ffi::PyTuple_Size(op);
+        let tuple = ffi::PyTuple_New(n);
+        let mut same = true;
+        for i in 0..if tuple.is_null() { 0 } else { n } {
+            let item = ffi::PyTuple_GetItem(op, i);
+            let here = namesake::object_here(item);
+            same &= here == item;
+            ffi::PyTuple_SetItem(tuple, i, here);
+        }
+        if tuple.is_null() || !same {
+            return tuple;
+        }
+        ffi::Py_DecRef(tuple);
+        ffi::Py_NewRef(op)
+    }
 }
 
 unsafe extern "C" fn own_function(_: Object, op: Object) -> Object {

@@ -14,7 +14,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::{c_type, idle, interpreter};
-use crate::object::header::{self, NAMESAKES, Object, Type};
+use crate::object::header::{self, FROZEN, NAMESAKES, Object, Type};
 use crate::object::raise::{self, Raised};
 use crate::object::{attribute, ffi};
 use crate::policy;
@@ -66,13 +66,16 @@ pub unsafe fn unmark(class: Type) {
     unsafe { header::set_flags(class.cast(), header::flags(class.cast()) & !NAMESAKES) };
 }
 
-/// What instances of a class with [`NAMESAKES`] give as their `__class__` here. New reference; never fails.
+/// What instances of a class give as their `__class__` here. New reference; never fails.
 ///
 /// # Safety
-/// `class` is alive and frozen; the caller holds a GIL. Python code may run, and an exception that is set stays.
+/// `class` is alive; the caller holds a GIL. Python code may run, and an exception that is set stays.
 pub unsafe fn class_here(class: Type) -> Object {
     // SAFETY: the caller's.
     unsafe {
+        if !has_namesakes(class) {
+            return ffi::Py_NewRef(class.cast());
+        }
         let version = (*class).tp_version_tag;
         let known = interpreter::existing().and_then(|state| state.namesakes.found.get(&version).copied());
         if let Some(known) = known {
@@ -92,6 +95,87 @@ pub unsafe fn class_here(class: Type) -> Object {
             ffi::Py_IncRef(class.cast());
             class.cast()
         })
+    }
+}
+
+/// What stands here for a class or function of the library, or for a form of `typing`, such as `Literal`; anything else for
+/// itself. New reference; never fails.
+///
+/// # Safety
+/// `op` is alive; the caller holds a GIL. Python code may run, and an exception that is set stays.
+pub unsafe fn object_here(op: Object) -> Object {
+    // SAFETY: the caller's.
+    unsafe {
+        let ty = header::type_of(op);
+        if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+            return class_here(op.cast());
+        }
+        let is_function = ty == &raw mut ffi::PyFunction_Type;
+        let is_form = has_namesakes(ty) && is_of_typing(ty);
+        if header::flags(op) & FROZEN == 0 || !(is_function || is_form) {
+            return ffi::Py_NewRef(op);
+        }
+        let error = ffi::PyErr_GetRaisedException();
+        let found = if is_form { find_form(op) } else { find_function(&*op.cast()) };
+        ffi::PyErr_Clear();
+        ffi::PyErr_SetRaisedException(error);
+        found.unwrap_or_else(|Raised| ffi::Py_NewRef(op))
+    }
+}
+
+/// Whether `class`, which has namesakes, is of the module `typing`, which compares its own classes and forms by identity.
+unsafe fn is_of_typing(class: Type) -> bool {
+    // SAFETY: the caller's. The namespace of a heap type is an exact dict.
+    unsafe {
+        let module = ffi::PyDict_GetItemWithError((*class).tp_dict, ffi::imm_name_module);
+        policy::text(module) == Some("typing")
+    }
+}
+
+/// The name of the module that a frozen function is of, or null. Borrowed.
+unsafe fn module_of(function: &ffi::PyFunctionObject) -> Object {
+    // SAFETY: a frozen function's globals are an exact dict.
+    unsafe { ffi::PyDict_GetItemWithError(function.func_globals, ffi::imm_name_name) }
+}
+
+/// The library's function of that module and name here. New reference.
+unsafe fn find_function(function: &ffi::PyFunctionObject) -> Result<Object, Raised> {
+    // SAFETY: as `object_here`.
+    unsafe {
+        let name = module_of(function);
+        let names = interpreter::current().ok_or(Raised)?.names;
+        if policy::text(name).is_none() || !policy::is_of_standard_library(name, &names)? {
+            return Err(Raised);
+        }
+        let module = raise::unless_null(ffi::PyImport_Import(name))?;
+        let found = look_up(module, function.func_qualname);
+        ffi::Py_DecRef(module);
+        let found = found?;
+        if header::type_of(found) == &raw mut ffi::PyFunction_Type {
+            return Ok(found);
+        }
+        ffi::Py_DecRef(found);
+        Err(Raised)
+    }
+}
+
+/// The form of `typing` that has the name of `form` here. New reference.
+unsafe fn find_form(form: Object) -> Result<Object, Raised> {
+    // SAFETY: as `object_here`.
+    unsafe {
+        let name = raise::unless_null(attribute::get(form, c"_name"))?;
+        let module = ffi::PyImport_ImportModule(c"typing".as_ptr());
+        let found = if module.is_null() { module } else { ffi::PyObject_GetAttr(module, name) };
+        ffi::Py_DecRef(module);
+        ffi::Py_DecRef(name);
+        let found = raise::unless_null(found)?;
+        let class = class_here(header::type_of(form));
+        ffi::Py_DecRef(class);
+        if header::type_of(found) == class.cast() {
+            return Ok(found);
+        }
+        ffi::Py_DecRef(found);
+        Err(Raised)
     }
 }
 
@@ -123,7 +207,7 @@ pub unsafe fn base_here(ty: Type, base: Type) -> Type {
             return ptr::null_mut();
         }
         ffi::Py_IncRef(mro);
-        let wanted = self_or_namesake(base);
+        let wanted = class_here(base);
         let mut found = ptr::null_mut();
         for i in 0..ffi::PyTuple_Size(mro) {
             let class = ffi::PyTuple_GetItem(mro, i);
@@ -165,35 +249,32 @@ pub unsafe fn knows(class: Type, subclass: Type) -> Result<bool, Raised> {
     }
 }
 
-/// Whether `op` is a class that has namesakes, and that C code knows by identity: one made in C, or any exception, since
-/// `PyErr_NewException` calls `type`.
+/// Whether the library knows `op` by identity, and each interpreter has one of its own ([`object_here`]): classes that are
+/// made in C, exceptions, since `PyErr_NewException` calls `type`, and what `typing` defines.
 ///
 /// # Safety
 /// `op` is alive; a GIL is held.
-pub unsafe fn is_known_to_c(op: Object) -> bool {
+pub unsafe fn is_known_by_identity(op: Object) -> bool {
     // SAFETY: the caller's.
     unsafe {
-        header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
-            && has_namesakes(op.cast())
-            && (!header::is_python_class(op.cast()) || header::has_feature(op.cast(), ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS))
+        let ty = header::type_of(op);
+        if ty == &raw mut ffi::PyFunction_Type {
+            return header::flags(op) & FROZEN != 0 && policy::text(module_of(&*op.cast())) == Some("typing");
+        }
+        if !header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
+            return has_namesakes(ty) && is_of_typing(ty);
+        }
+        let class: Type = op.cast();
+        has_namesakes(class)
+            && (!header::is_python_class(class)
+                || header::has_feature(class, ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS)
+                || is_of_typing(class))
     }
 }
 
 unsafe fn has_namesakes(class: Type) -> bool {
     // SAFETY: the caller's: a live type.
     unsafe { header::flags(class.cast()) & NAMESAKES != 0 }
-}
-
-/// New reference.
-unsafe fn self_or_namesake(class: Type) -> Object {
-    // SAFETY: as `class_here`.
-    unsafe {
-        if has_namesakes(class) {
-            return class_here(class);
-        }
-        ffi::Py_IncRef(class.cast());
-        class.cast()
-    }
 }
 
 /// The class of that module and name here. New reference.

@@ -27,6 +27,7 @@ use crate::object::ffi;
 use crate::object::header::{self, Object};
 use crate::object::memory::OutOfMemory;
 use crate::object::raise::{self, Raised};
+use crate::policy;
 
 struct View {
     /// The frozen namespace, owned. It belongs to one function only, so it
@@ -529,11 +530,13 @@ pub(super) unsafe fn resolve_values(globals: Object) -> Result<(), Raised> {
     // SAFETY: a GIL is held. The items are a list of our own, since importing
     // runs Python code.
     unsafe {
+        // What `typing` has frozen of itself is of one piece.
+        let of_typing = policy::text(ffi::PyDict_GetItemWithError(globals, ffi::imm_name_name)) == Some("typing");
         let items = raise::unless_null(ffi::PyDict_Items(globals))?;
         let resolved = (0..ffi::PyList_Size(items)).try_for_each(|i| {
             let item = ffi::PyList_GetItem(items, i);
             let (name, value) = (ffi::PyTuple_GetItem(item, 0), ffi::PyTuple_GetItem(item, 1));
-            let here = own_value(value)?;
+            let here = own_value(value, of_typing)?;
             let stored = if here == value { 0 } else { ffi::PyDict_SetItem(globals, name, here) };
             ffi::Py_DecRef(here);
             raise::unless_negative(stored).map(|_| ())
@@ -544,7 +547,7 @@ pub(super) unsafe fn resolve_values(globals: Object) -> Result<(), Raised> {
 }
 
 /// A new reference to what stands for a captured value in the running interpreter.
-unsafe fn own_value(value: Object) -> Result<Object, Raised> {
+unsafe fn own_value(value: Object, of_typing: bool) -> Result<Object, Raised> {
     // SAFETY: as `resolve_values`.
     unsafe {
         if header::type_of(value) == &raw mut ffi::PyLazyImport_Type {
@@ -556,8 +559,8 @@ unsafe fn own_value(value: Object) -> Result<Object, Raised> {
         if module::is_module(value) {
             return module::own(value);
         }
-        if namesake::is_known_to_c(value) {
-            return Ok(namesake::class_here(value.cast()));
+        if !of_typing && namesake::is_known_by_identity(value) {
+            return Ok(namesake::object_here(value));
         }
         if is_placeholder(value) {
             let class = namesake::class_here(header::type_of(value));
