@@ -113,14 +113,20 @@ class CPython:
 
 
 class Result:
-    """What an operation that may find no memory gave: kept in a place that is there before."""
+    """What an operation that may find no memory gave: kept in a place that is there before.
+
+    Which error it is, the test asks later: a class that was frozen is looked up to tell, and what is found is noted if
+    there is memory. That is no allocation of the operation, and none for want of which anything is raised.
+    """
 
     __slots__ = ("error", "value")
 
     def of(self, operation, *arguments):
         try:
             self.value = operation(*arguments)
-        except (NotFreezableError, MutationError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             self.error = error.with_traceback(None)  # which would refer to this result
 
 
@@ -699,6 +705,7 @@ def test_a_refusal_for_whose_report_there_is_no_memory_changes_nothing(place, fa
 
 
 def test_a_write_for_whose_refusal_there_is_no_memory_does_not_happen(failing):
+    freeze(MutationError, NotFreezableError)  # as whoever freezes a function that names them does
     frozen, klass = freeze([1]), freeze(type("Made", (), {}))
     for writing in (list.append, frozen, 2), (setattr, klass, "attribute", 1):
         for attempt in failing:
@@ -710,6 +717,46 @@ def test_a_write_for_whose_refusal_there_is_no_memory_does_not_happen(failing):
 
 
 # ---- Asking ------------------------------------------------------------------
+
+
+def test_classes_of_one_name_are_told_without_memory_to_note_them(run_python):
+    run_python("""
+        import fractions
+        from concurrent import interpreters
+
+        from _immutable import _fail_allocations
+        from immutable import MutationError, NotFreezableError, freeze
+
+        def refused(value):
+            try:
+                value.append(2)
+            except (NotFreezableError, MutationError) as error:
+                return error
+
+        assert isinstance(fractions.Fraction(1, 3), fractions.Fraction)
+        other = interpreters.create()
+        value = other.call(eval, "__import__('immutable').freeze(__import__('fractions').Fraction(1, 3))")
+        assert type(value) is not fractions.Fraction
+        _fail_allocations(1)
+        is_instance = isinstance(value, fractions.Fraction)
+        assert _fail_allocations(0) == 1 and is_instance
+
+        frozen = freeze([1], NotFreezableError)
+        for number in range(1, 20):
+            error = None
+            _fail_allocations(number)
+            try:
+                error = refused(frozen)
+            except MemoryError:
+                pass
+            failed = _fail_allocations(0)
+            assert failed > 0 and frozen == [1]
+            if error is not None:
+                break
+        # What is said had memory; only to note what the handler has looked up there was none.
+        assert failed == 1 and number > 1 and type(error) is MutationError and error.obj is frozen
+        other.close()
+    """)
 
 
 def nested(last):
