@@ -8,6 +8,7 @@ import fractions
 import gc
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from immutable import (
     is_frozen,
     set_freezable,
 )
+from immutable.__main__ import main
 
 
 class Node:
@@ -529,6 +531,66 @@ def test_the_command_says_what_it_does_not_find(target):
     assert done.returncode == 2
     assert target.partition(":")[0] in done.stderr
     assert "Traceback" not in done.stderr
+
+
+PRINTING = {
+    "explain": ["explain", "--objects", "fractions:Fraction"],
+    "explain as JSON": ["explain", "--json", "fractions:Fraction"],
+    "explain as a graph": ["explain", "--dot", "fractions:Fraction"],
+    "check": ["check", "fractions"],
+    "check, with what refuses": ["check", "threading"],
+}
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads from any more."""
+    readable, writable = os.pipe()
+    os.close(readable)
+    with open(writable, "wb") as file:
+        yield file
+
+
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def to_nobody(request, unread):
+    """Runs the command line, and returns its status and what it printed to stderr."""
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "immutable", *arguments]
+        environment = os.environ | {"PYTHONUNBUFFERED": request.param}
+        done = subprocess.run(command, env=environment, stdout=unread, stderr=subprocess.PIPE, text=True, timeout=120)
+        return done.returncode, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", PRINTING.values(), ids=PRINTING)
+def test_the_command_line_ends_quietly_once_nobody_reads_what_it_prints(arguments, to_nobody):
+    assert to_nobody(*arguments) == (1, "")
+
+
+def test_help_that_nobody_reads_is_quiet_too(to_nobody):
+    assert to_nobody("--help")[1] == ""  # argparse takes an error of its own for nothing
+
+
+def test_the_command_line_keeps_its_own_status_if_it_prints_nothing(to_nobody):
+    status, errors = to_nobody("explain", "no_such_module:x")
+    assert status == 2
+    assert errors.startswith("no_such_module:x: ")
+
+
+def test_a_head_of_a_long_report_comes_alone():
+    command = [sys.executable, "-m", "immutable", "explain", "--json", "argparse:ArgumentParser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"{\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_a_program_may_call_the_command_line_with_a_stdout_of_its_own(capsys):
+    assert main(["explain", "string:ascii_lowercase"]) == 0
+    assert capsys.readouterr().out.startswith("freeze() would freeze")
 
 
 def test_the_command_line_lists_its_commands():

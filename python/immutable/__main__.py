@@ -1,11 +1,12 @@
 """`python -m immutable COMMAND`: what the command line offers; each module of immutable.commands is a command.
 
 A command module has a docstring, whose first line is its help, `add_arguments(parser)`, and `run(options)`, which
-returns the exit status.
+returns the exit status. That is 1 if nobody reads what is printed, as after `| head -1`.
 """
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 
@@ -26,5 +27,19 @@ def main(arguments=None):
     return options.run(options)
 
 
+def main_of_process():
+    """As main(), for a process of its own: ends quietly once nobody reads what it prints."""
+    try:
+        try:
+            return main()
+        finally:  # also after --help, which raises SystemExit
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, so that what is left in the buffer fails here too
+    except BrokenPipeError:
+        # Python flushes once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of_process())
