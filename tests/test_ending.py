@@ -204,6 +204,41 @@ def test_what_only_a_shared_module_holds_is_finalized_before_other_modules_go(en
     assert done == "None\n'begin'\nclosed\n"
 
 
+# What holds `told`, the instance of a class that is not frozen, for an object in the namespace.
+KEPT = {
+    "a value of a thread": "held = freeze(threading.local())\nheld.value = told",
+    "a cache": "held = freeze(functools.lru_cache(lambda argument: argument))\nheld(told)",
+    "annotations": "def held(argument: told): pass\nfreeze(held)\nassert held.__annotations__['argument'] is told",
+    "a value of the interpreter": "held = InterpreterLocal(None)\nheld.set(told)",
+}
+
+
+@pytest.mark.parametrize("where", ["main", "sub"])
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_a_frozen_object_holds_for_an_interpreter_is_finalized_while_python_code_works(kept, where, run_python):
+    source = f"""
+import functools, threading
+from immutable import InterpreterLocal, freeze
+
+class Told:
+    def __init__(self, name):
+        self.name = name
+
+    def __del__(self):
+        print(self.name.upper(), len(self.name), flush=True)
+
+told, beside = Told("held"), Told("beside it")
+{KEPT[kept]}
+del told
+"""
+    if where == "sub":
+        # A thread has the values of a local, and the thread that runs this goes on to close the interpreter.
+        source = (
+            f"from concurrent import interpreters\nother = interpreters.create()\nother.exec({source!r})\nother.close()"
+        )
+    assert sorted(run_python(source, with_errors=True).splitlines()) == ["BESIDE IT 9", "HELD 4"]
+
+
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_the_last_finalizers_call_frozen_functions(holder, end):
     done = end(

@@ -146,6 +146,16 @@ pub unsafe extern "C" fn _PyImmutable_EndInterpreter(interpreter: *mut ffi::PyIn
     c_int::from(unsafe { ending::step(interpreter) })
 }
 
+/// `_PyImmutable_DropCaches`
+///
+/// # Safety
+/// The caller holds a GIL, and the interpreter ends. Python code may run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_DropCaches() -> c_int {
+    // SAFETY: the caller's.
+    c_int::from(unsafe { ending::drop_caches() })
+}
+
 /// `_PyImmutable_LoadExtension`
 ///
 /// # Safety

@@ -5,6 +5,9 @@
 //! `_io`. But what is kept cannot be garbage. So it is given up in steps, with a collection after each, which
 //! is left out if there was nothing to give up:
 //!
+//! The caches go once more before, as soon as modules are only held by what refers to them: finalizers of what a cache or a
+//! value holds then still find the builtins, and `sys.stdout`.
+//!
 //! ```text
 //!   step         gives up                                        finalizers that follow find
 //!   Caches       views, parts, values, policies of types         everything; caches begin anew
@@ -29,6 +32,21 @@ pub enum Step {
     Modules,
     /// Everything.
     Rest,
+}
+
+/// Gives up, for the running interpreter, what the first step does, when modules still are what they were. True if there
+/// was anything.
+///
+/// # Safety
+/// Called by CPython while the interpreter ends, with its GIL. Python code may run.
+pub unsafe fn drop_caches() -> bool {
+    // SAFETY: the caller's. The state goes in the last step only.
+    unsafe {
+        match interpreter::known_of(ffi::PyInterpreterState_Get()) {
+            Known::State(state) => Interpreter::drop_caches(state),
+            Known::Nothing | Known::Ended => false,
+        }
+    }
 }
 
 /// Takes the next step that gives something up. True if a collection is to follow, and then the next call.

@@ -230,6 +230,11 @@ PyAPI_FUNC(void) _PyImmutable_ShareCounts(void);
 struct _is;
 PyAPI_FUNC(int) _PyImmutable_EndInterpreter(struct _is *interp);
 
+/* Called while the running interpreter ends and its modules are not cleared yet:
+ * gives up what _PyImmutable_EndInterpreter would first, so that finalizers of it
+ * find what they need. 1 if a collection may now find more. Python code may run. */
+PyAPI_FUNC(int) _PyImmutable_DropCaches(void);
+
 /* Weak references to a frozen object: each interpreter has a list of its own,
  * kept by the core, since the object's own slot would be written by all.
  *
