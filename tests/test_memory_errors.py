@@ -10,6 +10,7 @@ import functools
 import gc
 import itertools
 import json
+import logging
 import os
 import sys
 import threading
@@ -160,11 +161,11 @@ def state(objects):
 
 
 def reachable(root):
-    """Everything mutable below root that the collector knows; modules and their namespaces are left out."""
+    """Everything mutable below root that the collector knows; modules, their namespaces, and loggers are left out."""
     found, stack = {}, [root]
     while stack:
         each = stack.pop()
-        if id(each) in found or flags(each) or isinstance(each, types.ModuleType):
+        if id(each) in found or flags(each) or isinstance(each, types.ModuleType | logging.Logger):
             continue
         if isinstance(each, dict) and ("__builtins__" in each or "__build_class__" in each):
             continue
@@ -356,6 +357,15 @@ def functions():
     return [outer, inner, recursive, namespace["held"], Node(part=inner).__init__]
 
 
+def loggers():
+    def make(logger):
+        return lambda: logger
+
+    namespace = {"__name__": "made_here", "__builtins__": __builtins__, "log": logging.getLogger("made_here")}
+    exec(compile("def use(): return log", "<made here>", "exec"), namespace)
+    return [namespace["use"], make(logging.getLogger()), witness()]
+
+
 def code_objects():
     source = "\n".join(f"def function_{number}(a, b=1): return lambda: (a, b, {number})" for number in range(12))
     return [compile(source, "<made here>", "exec"), witness()]
@@ -439,6 +449,7 @@ GRAPHS = [
     many_classes,
     a_class_with_annotations,
     functions,
+    loggers,
     code_objects,
     members_without_collector_header,
     buffers,

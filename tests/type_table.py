@@ -74,6 +74,8 @@ RECIPES = {
     "builtins.builtin_function_or_method (2)": "__import__('immutable').freeze(__import__('math').sqrt)",
     "builtins.builtin_method": "__import__('re').compile('a').match",
     "builtins.bytearray": "bytearray(b'abc')",
+    "builtins.captured_logger": "__import__('immutable').freeze("
+    "exec_('from logging import root\\ndef f(): return root', 'f')).__globals__['root']",
     "builtins.cell": "(lambda x: lambda: x)([1]).__closure__[0]",
     "builtins.classmethod": "classmethod(exec_('def f(x): return x', 'f'))",
     "builtins.classmethod_descriptor": "dict.__dict__['fromkeys']",

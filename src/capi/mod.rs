@@ -494,7 +494,7 @@ pub unsafe extern "C" fn PyErr_WriteToImmutable(op: Object) -> c_int {
     // SAFETY: the caller's.
     unsafe {
         if let Ok(error) = exception::class(|exceptions| exceptions.mutation) {
-            let op = if header::is_frozen(op) { op } else { share::view::shown_namespace(op) };
+            let op = if header::is_frozen(op) { op } else { share::view::shown(op) };
             let ty = header::type_of(op);
             let (before, name, behind) = if header::has_feature(ty, ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
                 ("class ", header::type_name(op.cast()), "")

@@ -3,7 +3,8 @@
 //! Freezing a function must not freeze its module. The global names that its
 //! code, and all code nested in it, can load are looked up now, and the values
 //! found make a private namespace; cells are copied the same way. Both are made
-//! aside: the function itself changes at commit, or not at all.
+//! aside: the function itself changes at commit, or not at all. Of a logger among them only the name is kept: see
+//! `share::logger`.
 //!
 //! Builtins are those of whoever calls. A function that was given others
 //! (`exec` with `__builtins__` in the namespace) keeps what it can reach of them,
@@ -27,7 +28,7 @@ use crate::object::ffi;
 use crate::object::header::{self, Object, VISITED};
 use crate::object::raise::{self, Raised};
 use crate::policy::{self, Refusal};
-use crate::share::{interpreter, library, monitor};
+use crate::share::{interpreter, library, logger, monitor};
 
 const ODD_BUILTINS: &str = "it runs with builtins of its own that are no plain dict: \
     make it with a dict for __builtins__, or with none";
@@ -288,7 +289,9 @@ impl Detached {
                     self.leave_at_home(content, i, n)?;
                     content = ptr::null_mut();
                 }
+                let content = if content.is_null() { content } else { logger::capture(content)? };
                 let cell = ffi::PyCell_New(content);
+                ffi::Py_DecRef(content);
                 raise::unless_negative(ffi::PyTuple_SetItem(self.closure, i, raise::unless_null(cell)?))?;
             }
             Ok(())
@@ -333,7 +336,7 @@ unsafe fn lacks_class(function: &ffi::PyFunctionObject) -> Result<bool, Raised> 
     }
 }
 
-/// Copies the item of that name, if there is one. Returns whether there is.
+/// Copies the item of that name, if there is one, as it is captured. Returns whether there is.
 unsafe fn copy_item(from: Object, name: Object, to: Object) -> Result<bool, Raised> {
     // SAFETY: dicts and a string; the borrowed reference is used at once.
     unsafe {
@@ -341,7 +344,10 @@ unsafe fn copy_item(from: Object, name: Object, to: Object) -> Result<bool, Rais
         if value.is_null() {
             return if ffi::PyErr_Occurred().is_null() { Ok(false) } else { Err(Raised) };
         }
-        raise::unless_negative(ffi::PyDict_SetItem(to, name, value)).map(|()| true)
+        let captured = logger::capture(value)?;
+        let stored = ffi::PyDict_SetItem(to, name, captured);
+        ffi::Py_DecRef(captured);
+        raise::unless_negative(stored).map(|()| true)
     }
 }
 

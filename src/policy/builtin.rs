@@ -77,6 +77,8 @@ const BY_NAME: &[(&CStr, Nature)] = &[
     (c"immutable.ImmutableModule", Nature::Proxy),
     // The type that functions of C modules have once frozen, beside the one that they have before.
     (c"builtin_function_or_method", Nature::Container),
+    // The name of a logger; who uses it gets the logger of its own interpreter.
+    (c"captured_logger", Nature::Container),
     // Says what to import; who uses it imports it for its own interpreter.
     (c"lazy_import", Nature::Container),
     (c"generator", Nature::Stateful(RUNNING)),

@@ -146,6 +146,28 @@ pub unsafe fn find(dict: Object, name: Object) -> Option<Object> {
     }
 }
 
+/// The value of an attribute that an instance has in its dict, or inline, borrowed. Runs no code.
+///
+/// # Safety
+/// `op` is alive, of the running interpreter; `name` an exact string.
+pub unsafe fn find_in_instance(op: Object, name: Object) -> Option<Object> {
+    // SAFETY: the caller's; values have room for every key, or it is beyond them. The keys are exact strings.
+    unsafe {
+        let values = ffi::imm_inline_values(op);
+        if values.is_null() {
+            let slot = ffi::imm_dict_slot(op);
+            return if slot.is_null() || (*slot).is_null() { None } else { find(*slot, name) };
+        }
+        let keys = ffi::imm_shared_keys(header::type_of(op));
+        let entries = ffi::imm_unicode_entries(keys);
+        let items = (&raw const (*values).values).cast::<Object>();
+        (0..((*keys).dk_nentries as usize).min((*values).capacity as usize))
+            .find(|&i| ffi::PyUnicode_Equal((*entries.add(i)).me_key, name) == 1)
+            .map(|i| *items.add(i))
+            .filter(|value| !value.is_null())
+    }
+}
+
 /// The attribute of that name of the nearest class in the MRO that has it, borrowed.
 ///
 /// # Safety

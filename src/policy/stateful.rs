@@ -15,8 +15,8 @@ struct Module {
     advice: &'static str,
 }
 
-const LOGGING: &str = "logging belongs to the interpreter: keep the logger's name, and call logging.getLogger(name) \
-    through `import logging` where it is used";
+const LOGGING: &str = "logging belongs to the interpreter: name the logger, as logging.getLogger(name) gives it, as a \
+    global of the function that uses it, or keep its name, and call getLogger through `import logging` there";
 const THREADS: &str = "it coordinates running threads: keep it in immutable.InterpreterLocal, or make it where it is \
     used, through `import threading`";
 const QUEUES: &str = "a queue changes with every message: use immutable.channel() to pass frozen objects";

@@ -27,7 +27,7 @@ use crate::lifetime::{count, release};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::raise::{self, Raised};
-use crate::share::{cfunction, module_type};
+use crate::share::{cfunction, logger, module_type};
 
 /// An instance, as CPython sees it.
 #[repr(C)]
@@ -153,7 +153,7 @@ fn types() -> [Type; 4] {
     ]
 }
 
-/// The types that a freeze gives to modules and to functions of C modules.
+/// The types that a freeze gives to modules and to functions of C modules, and that of what stands for a logger.
 ///
 /// CPython has room for few types of the kind above. Nobody subclasses these, and their namespace never changes: so
 /// they are static types with one namespace for the process, which is frozen.
@@ -162,7 +162,7 @@ unsafe fn ready_frozen_types() -> Result<(), Raised> {
     unsafe {
         module_type::set_base();
         cfunction::set_base();
-        for ty in [module_type::module_type(), cfunction::frozen_type()] {
+        for ty in [module_type::module_type(), cfunction::frozen_type(), logger::captured_type()] {
             let made = ffi::imm_ready_frozen_type(ty);
             raise::unless_negative(made)?;
             if made > 0 {

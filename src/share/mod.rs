@@ -27,6 +27,8 @@ pub mod line;
 #[cfg(feature = "cpython")]
 pub mod local;
 #[cfg(feature = "cpython")]
+pub mod logger;
+#[cfg(feature = "cpython")]
 pub mod module;
 #[cfg(feature = "cpython")]
 pub mod module_type;

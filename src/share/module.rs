@@ -404,8 +404,14 @@ unsafe fn local_name(module: Object) -> Result<Object, Raised> {
 }
 
 /// A new string of the running interpreter.
-unsafe fn copy_name(name: Object) -> Result<Object, Raised> {
-    // SAFETY: as `own`; `name` is a string.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// A GIL is held; `name` is a string, which may be of another interpreter.
+pub(super) unsafe fn copy_name(name: Object) -> Result<Object, Raised> {
+    // SAFETY: the caller's.
     unsafe {
         let mut length = 0;
         let text = ffi::PyUnicode_AsUTF8AndSize(name, &raw mut length);

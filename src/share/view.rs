@@ -18,7 +18,7 @@ use std::ffi::CStr;
 use std::ptr;
 
 use super::library::{self, Own};
-use super::{cfunction, code, idle, interpreter, module, namesake};
+use super::{cfunction, code, idle, interpreter, logger, module, namesake};
 use crate::freeze::detach::{self, Load};
 use crate::lifetime::count;
 use crate::object::address::AddressMap;
@@ -242,15 +242,19 @@ pub unsafe fn find(function: Object, interpreter: i64) -> Object {
     }
 }
 
-/// What a write to `globals`, with which a view of the running interpreter runs, is shown to have written: the frozen
-/// namespace, `f.__globals__`; None if the view is gone, and only a frame of it still runs. Borrowed.
+/// What a write to something of a view of the running interpreter is shown to have written. For the globals that it runs with
+/// that is the frozen namespace, `f.__globals__`; None if the view is gone, and only a frame of it still runs. A cell is
+/// shown as it is. Borrowed.
 ///
 /// # Safety
 /// A GIL is held. Whatever runs Python code may drop the view.
-pub unsafe fn shown_namespace(globals: Object) -> Object {
+pub unsafe fn shown(op: Object) -> Object {
     // SAFETY: the caller's.
     unsafe {
-        let namespace = interpreter::existing().map(|state| state.views.namespace_of(globals));
+        if header::type_of(op) == &raw mut ffi::PyCell_Type {
+            return op;
+        }
+        let namespace = interpreter::existing().map(|state| state.views.namespace_of(op));
         namespace.filter(|namespace| !namespace.is_null()).unwrap_or(&raw mut ffi::_Py_NoneStruct)
     }
 }
@@ -435,21 +439,24 @@ unsafe fn add_annotated(frozen: &ffi::PyFunctionObject, globals: Object) -> Resu
 }
 
 /// The closure that the view runs with, a new reference, or null: that of the frozen function, but for cells whose contents
-/// were left in this interpreter, and are still there.
+/// were left in this interpreter, and are still there, and for those of loggers.
 unsafe fn local_closure(frozen: &ffi::PyFunctionObject) -> Result<Object, Raised> {
     // SAFETY: a GIL is held; PyTuple_SetItem takes over the new reference.
     unsafe {
         let contents = interpreter::existing().map_or(ptr::null_mut(), |state| state.views.contents_of(frozen));
-        if contents.is_null() {
-            ffi::Py_IncRef(frozen.func_closure);
-            return Ok(frozen.func_closure);
+        let original = frozen.func_closure;
+        let n = if original.is_null() { 0 } else { ffi::PyTuple_Size(original) };
+        let is_own = |i| logger::is_captured(content_of(ffi::PyTuple_GetItem(original, i)));
+        if contents.is_null() && !(0..n).any(is_own) {
+            ffi::Py_IncRef(original);
+            return Ok(original);
         }
         ffi::Py_IncRef(contents);
-        let n = ffi::PyTuple_Size(contents);
         let closure = ffi::PyTuple_New(n);
         let filled = raise::unless_null(closure).and_then(|closure| {
             (0..n).try_for_each(|i| {
-                let cell = local_cell(ffi::PyTuple_GetItem(frozen.func_closure, i), ffi::PyTuple_GetItem(contents, i))?;
+                let held = if contents.is_null() { contents } else { ffi::PyTuple_GetItem(contents, i) };
+                let cell = local_cell(ffi::PyTuple_GetItem(original, i), held)?;
                 raise::unless_negative(ffi::PyTuple_SetItem(closure, i, cell))
             })
         });
@@ -461,10 +468,24 @@ unsafe fn local_closure(frozen: &ffi::PyFunctionObject) -> Result<Object, Raised
     }
 }
 
-/// A new reference to a cell with what `held` leads to, or to `cell` if that is nothing.
+/// What is in a cell, borrowed, or null.
+unsafe fn content_of(cell: Object) -> Object {
+    // SAFETY: a live cell.
+    unsafe { (*cell.cast::<ffi::PyCellObject>()).ob_ref }
+}
+
+/// A new reference to a cell with what `held` leads to, or, if that is nothing, with what `cell` has here.
 unsafe fn local_cell(cell: Object, held: Object) -> Result<Object, Raised> {
     // SAFETY: as `local_closure`.
     unsafe {
+        if logger::is_captured(content_of(cell)) {
+            let logger = logger::own(content_of(cell))?;
+            let own = ffi::PyCell_New(logger);
+            ffi::Py_DecRef(logger);
+            // It refuses writes, as the frozen one does.
+            header::set_flags(raise::unless_null(own)?, header::flags(own) | header::FROZEN);
+            return Ok(own);
+        }
         let mut content = ptr::null_mut();
         if held.is_null() {
         } else if header::type_of(held) == &raw mut ffi::PyTuple_Type {
@@ -516,8 +537,8 @@ unsafe fn set_file(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<()
     }
 }
 
-/// Gives captured names the values that they have here: modules, functions of C modules, and the library's classes that C
-/// code knows by identity, are this interpreter's;
+/// Gives captured names the values that they have here: modules, loggers, functions of C modules, and what the library knows
+/// by identity, are this interpreter's;
 /// what was captured before its lazy import had happened is imported (PEP 810), since the globals of a view cannot be
 /// filled in later.
 ///
@@ -567,6 +588,9 @@ unsafe fn own_value(value: Object, of_typing: bool) -> Result<Object, Raised> {
             let here = ffi::PyObject_CallNoArgs(class);
             ffi::Py_DecRef(class);
             return raise::unless_null(here);
+        }
+        if logger::is_captured(value) {
+            return logger::own(value);
         }
         ffi::Py_IncRef(value);
         Ok(value)
