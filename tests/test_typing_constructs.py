@@ -1,10 +1,11 @@
-"""Constructs of typing and collections.abc that one interpreter freezes are, in every other, what its own typing makes."""
+"""Constructs of typing that one interpreter freezes are, in every other, what its own typing makes."""
 
 import collections.abc
 import pickle
 import re
 import textwrap
 import typing
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, get_args, get_origin, get_protocol_members
 
 import pytest
 
@@ -127,7 +128,7 @@ class Runs(typing.Protocol):
 T = typing.TypeVar("T")
 
 
-class Box(typing.Generic[T]):
+class Box(typing.Generic[T]):  # noqa: UP046
     content: T
 
     def __init__(self, content: T):
@@ -136,7 +137,7 @@ class Box(typing.Generic[T]):
 
 class Point(typing.NamedTuple):
     x: int
-    y: "int" = 2
+    y: int = 2
 
 
 def deriving():
@@ -181,13 +182,10 @@ def deriving_by_names():
         get_protocol_members(Checked),
         Options.__optional_keys__,
         Pair(1),
-        get_args(Callable[[int], Any]) == typing.get_args(typing.Callable[[int], typing.Any]),
+        get_args(typing.Callable[[int], Any]) == typing.get_args(typing.Callable[[int], typing.Any]),
         get_origin(Literal[1]) is typing.Literal,
         issubclass(Checked, typing.Protocol),
     )
-
-
-from typing import Any, Callable, Literal, NamedTuple, Protocol, TypedDict, get_args, get_origin, get_protocol_members  # noqa: E402, I001
 
 
 @pytest.mark.parametrize("function", [deriving, deriving_by_names])
