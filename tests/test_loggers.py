@@ -73,19 +73,51 @@ def named(module):
     return make
 
 
+@pytest.fixture
+def heard():
+    """What is logged here, which no handler gets: that of pytest would keep it."""
+    messages = []
+
+    def hear(record):
+        messages.append(record.getMessage())
+        return False
+
+    log.addFilter(hear)
+    yield messages
+    log.removeFilter(hear)
+    log.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def of_class():
+    """Makes a logger of a class of its own, which is in the tree during the test."""
+    name = "made_by_test_of_class"
+
+    def make(cls):
+        logging.setLoggerClass(cls)
+        try:
+            return logging.getLogger(name)
+        finally:
+            logging.setLoggerClass(logging.Logger)
+
+    yield make
+    del logging.Logger.manager.loggerDict[name]
+
+
 # ---- At home ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_frozen_function_goes_on_using_the_same_logger(work, named, caplog):
+def test_a_frozen_function_goes_on_using_the_same_logger(work, named, heard):
     get = freeze(named(log))
     freeze(work)
-    with caplog.at_level(logging.INFO, NAME):
-        assert work(1) == 2
-    assert [(record.name, record.getMessage()) for record in caplog.records] == [(NAME, "worked on 1")]
     assert get() is log
     assert not is_frozen(log)
+    log.setLevel(logging.INFO)
+    assert work(1) == 2
+    assert heard == ["worked on 1"]
     log.setLevel(logging.ERROR)
-    log.setLevel(logging.NOTSET)
+    assert work(1) == 2
+    assert heard == ["worked on 1"]
 
 
 def test_the_views_that_the_collector_drops_are_made_again(named):
@@ -219,15 +251,11 @@ def test_builtins_of_its_own_pass():
     assert freeze(namespace["get"])() is log
 
 
-def test_the_class_of_loggers_may_be_another(named, elsewhere):
+def test_the_class_of_loggers_may_be_another(named, of_class, elsewhere):
     class Mine(logging.Logger):
         pass
 
-    logging.setLoggerClass(Mine)
-    try:
-        mine = logging.getLogger("made_by_test_loggers.mine")
-    finally:
-        logging.setLoggerClass(logging.Logger)
+    mine = of_class(Mine)
     get = freeze(named(mine))
     assert type(mine) is Mine
     assert get() is mine
@@ -286,7 +314,7 @@ def test_a_global_cannot_be_rebound(module):
 # ---- Elsewhere -------------------------------------------------------------------------------------------------------
 
 
-def test_other_interpreters_log_to_their_own_handlers(work, elsewhere, caplog):
+def test_other_interpreters_log_to_their_own_handlers(work, elsewhere, heard):
     freeze(work)
     other = elsewhere()
     other.run(
@@ -300,8 +328,10 @@ def test_other_interpreters_log_to_their_own_handlers(work, elsewhere, caplog):
         work=work,
         NAME=NAME,
     )
-    assert caplog.text == ""
+    assert heard == []
+    log.setLevel(logging.INFO)
     assert work(3) == 4
+    assert heard == ["worked on 3"]
     other.run("assert logged() == ''")
 
 
@@ -385,10 +415,12 @@ logger = logging.getLogger("made_by_test_loggers")
 handler = logging.StreamHandler(stream := io.StringIO())
 logger.addHandler(handler)
 logger.setLevel(logging.INFO)
+logger.propagate = False
 for i in range(300):
     assert shared(i) == i + 1
 logger.removeHandler(handler)
 logger.setLevel(logging.NOTSET)
+logger.propagate = True
 assert stream.getvalue().splitlines() == [f"worked on {i}" for i in range(300)]
 """,
         work,
@@ -598,7 +630,7 @@ def test_a_default_that_says_no_is_about_what_would_be_frozen(run_python):
     )
 
 
-def test_no_code_of_a_logger_runs(named):
+def test_no_code_of_a_logger_runs(named, of_class):
     ran = []
 
     class Odd(logging.Logger):
@@ -614,11 +646,7 @@ def test_no_code_of_a_logger_runs(named):
             ran.append("hash")
             return 1
 
-    logging.setLoggerClass(Odd)
-    try:
-        odd = logging.getLogger("made_by_test_loggers.odd")
-    finally:
-        logging.setLoggerClass(logging.Logger)
+    odd = of_class(Odd)
     get = named(odd)
     ran.clear()
     assert is_freezable(get)
