@@ -17,6 +17,8 @@ import textwrap
 import time
 import zlib
 from _csv import list_dialects
+from _pydecimal import Decimal as PythonDecimal
+from _pydecimal import DivisionByZero as PythonDivisionByZero
 from csv import DictReader, DictWriter
 from decimal import DivisionByZero, Inexact, localcontext
 from functools import Placeholder, partial
@@ -53,6 +55,13 @@ def signalling():
             decimal.Decimal(1) / decimal.Decimal(3)
         except Inexact as raised:
             return type(raised) is decimal.Inexact, context.flags[Inexact], context.flags[DivisionByZero]
+
+
+def signalling_in_python():
+    try:
+        return PythonDecimal(1) / PythonDecimal(0)
+    except PythonDivisionByZero as raised:
+        return type(raised).__name__, isinstance(raised, decimal.DivisionByZero)
 
 
 def deriving():
@@ -93,6 +102,7 @@ FUNCTIONS = [
     writing_and_reading,
     adapting,
     signalling,
+    signalling_in_python,
     deriving,
     excepting,
     raising,

@@ -582,9 +582,12 @@ def run_trials(names):
     other = interpreters.create()
     other.exec("import warnings; warnings.simplefilter('ignore')")
     with os.fdopen(real_out, "w") as out:
-        signal.signal(signal.SIGALRM, end_attempt)
+        for number in (signal.SIGALRM, signal.SIGPROF):
+            signal.signal(number, end_attempt)
         for name in names:
-            signal.setitimer(signal.ITIMER_REAL, 5, 1)
+            # Calls that go on for ever, and, on a machine that may be busy, those that wait for ever.
+            signal.setitimer(signal.ITIMER_PROF, 5, 1)
+            signal.setitimer(signal.ITIMER_REAL, 30, 1)
             print(json.dumps([name, None]), file=out, flush=True)
             try:
                 result = trial(name, found[name], other)

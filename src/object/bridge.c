@@ -407,6 +407,7 @@ PyObject *const imm_name_annotate_func = &_Py_ID(__annotate_func__);
 PyObject *const imm_name_annotations_cache = &_Py_ID(__annotations_cache__);
 PyObject *const imm_name_abc_impl = &_Py_ID(_abc_impl);
 PyObject *const imm_name_module = &_Py_ID(__module__);
+PyObject *const imm_name_first_line = &_Py_ID(__firstlineno__);
 PyObject *const imm_name_name = &_Py_ID(__name__);
 PyObject *const imm_name_package = &_Py_ID(__package__);
 PyObject *const imm_name_file = &_Py_ID(__file__);

@@ -137,6 +137,7 @@ extern PyObject *const imm_name_annotate_func;
 extern PyObject *const imm_name_annotations_cache;
 extern PyObject *const imm_name_abc_impl;
 extern PyObject *const imm_name_module;
+extern PyObject *const imm_name_first_line;
 extern PyObject *const imm_name_name;
 extern PyObject *const imm_name_package;
 extern PyObject *const imm_name_file;

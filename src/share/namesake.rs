@@ -123,6 +123,15 @@ pub unsafe fn object_here(op: Object) -> Object {
     }
 }
 
+/// Whether a class is made by a class statement, which notes where it stands.
+unsafe fn has_statement(class: Type) -> bool {
+    // SAFETY: the caller's. The namespace of a heap type is an exact dict; others are not made so.
+    unsafe {
+        header::has_feature(class, ffi::Py_TPFLAGS_HEAPTYPE)
+            && ffi::PyDict_Contains((*class).tp_dict, ffi::imm_name_first_line) == 1
+    }
+}
+
 /// Whether `class`, which has namesakes, is of the module `typing`, which compares its own classes and forms by identity.
 unsafe fn is_of_typing(class: Type) -> bool {
     // SAFETY: the caller's. The namespace of a heap type is an exact dict.
@@ -250,7 +259,7 @@ pub unsafe fn knows(class: Type, subclass: Type) -> Result<bool, Raised> {
 }
 
 /// Whether the library knows `op` by identity, and each interpreter has one of its own ([`object_here`]): classes that are
-/// made in C, exceptions, since `PyErr_NewException` calls `type`, and what `typing` defines.
+/// made in C, of which `PyErr_NewException` has `type` make exceptions, and what `typing` defines.
 ///
 /// # Safety
 /// `op` is alive; a GIL is held.
@@ -266,9 +275,7 @@ pub unsafe fn is_known_by_identity(op: Object) -> bool {
         }
         let class: Type = op.cast();
         has_namesakes(class)
-            && (!header::is_python_class(class)
-                || header::has_feature(class, ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS)
-                || is_of_typing(class))
+            && (!header::is_python_class(class) || !has_statement(class) || is_of_typing(class))
     }
 }
 
@@ -291,6 +298,7 @@ unsafe fn find(class: Type) -> Result<Object, Raised> {
         // Some modules have a class twice, in C and in Python, and show the one in C.
         if header::has_feature(header::type_of(found), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
             && header::is_python_class(found.cast()) == header::is_python_class(class)
+            && has_statement(found.cast()) == has_statement(class)
         {
             return Ok(found);
         }
