@@ -233,6 +233,7 @@ NOT_COMPARED = {
     "__builtins__",
     "__slotnames__",
     "__annotations_cache__",
+    "profiling.sampling.live_collector.collector.LiveStatsCollector.current_time_display",
     "profiling.sampling.live_collector.collector.LiveStatsCollector.elapsed_time",
     "pydoc.Helper.input",  # standard input and output, which other trials replace
     "pydoc.Helper.output",
