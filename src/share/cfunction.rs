@@ -297,18 +297,17 @@ unsafe fn import_python_half(module: Object) -> Result<(), Raised> {
     // SAFETY: as `own`. PyModule_GetNameObject gives a string, or fails.
     unsafe {
         let name = ffi::PyModule_GetNameObject(module);
-        if name.is_null() || ffi::PyUnicode_GetLength(name) < 2 {
+        if name.is_null() || ffi::PyUnicode_GetLength(name) < 2 || ffi::PyUnicode_ReadChar(name, 0) != UNDERSCORE {
             ffi::PyErr_Clear();
             ffi::Py_DecRef(name);
             return Ok(());
         }
-        let is_half = ffi::PyUnicode_ReadChar(name, 0) == UNDERSCORE;
-        let whole = ffi::PyUnicode_Substring(name, isize::from(is_half), isize::MAX);
+        let whole = ffi::PyUnicode_Substring(name, 1, isize::MAX);
         ffi::Py_DecRef(name);
         let whole = raise::unless_null(whole)?;
         let names = interpreter::current().map(|state| state.names).ok_or(Raised);
         let outcome = names.and_then(|names| policy::is_of_standard_library(whole, &names)).and_then(|is_library| {
-            if is_half && is_library {
+            if is_library {
                 ffi::Py_DecRef(raise::unless_null(ffi::PyImport_Import(whole))?);
             }
             Ok(())

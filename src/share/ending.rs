@@ -5,9 +5,6 @@
 //! `_io`. But what is kept cannot be garbage. So it is given up in steps, with a collection after each, which
 //! is left out if there was nothing to give up:
 //!
-//! The caches go once more before, as soon as modules are only held by what refers to them: finalizers of what a cache or a
-//! value holds then still find the builtins, and `sys.stdout`.
-//!
 //! ```text
 //!   step         gives up                                        finalizers that follow find
 //!   Caches       views, parts, values, policies of types         everything; caches begin anew
@@ -15,6 +12,9 @@
 //!   Modules      the modules themselves, and their state         an interpreter without modules
 //!   Rest         the state of the runtime                        none: it was the last collection
 //! ```
+//!
+//! The caches go once more before, as soon as modules are only held by what refers to them: finalizers of what a cache or a
+//! value holds then still find the builtins, and `sys.stdout`.
 
 use super::interpreter::{self, Interpreter, Known};
 use crate::lifetime::weak;

@@ -82,19 +82,25 @@ pub unsafe fn class_here(class: Type) -> Object {
             ffi::Py_IncRef(known);
             return known;
         }
+        found_or_itself(class.cast(), || {
+            let found = find(class)?;
+            if version != 0 {
+                remember(version, found);
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// What `find` gives, or a new reference to `op`; an exception that is set stays.
+unsafe fn found_or_itself(op: Object, find: impl FnOnce() -> Result<Object, Raised>) -> Object {
+    // SAFETY: as `class_here`.
+    unsafe {
         let error = ffi::PyErr_GetRaisedException();
-        let found = find(class);
-        if let Ok(found) = found
-            && version != 0
-        {
-            remember(version, found);
-        }
+        let found = find();
         ffi::PyErr_Clear();
         ffi::PyErr_SetRaisedException(error);
-        found.unwrap_or_else(|_| {
-            ffi::Py_IncRef(class.cast());
-            class.cast()
-        })
+        found.unwrap_or_else(|Raised| ffi::Py_NewRef(op))
     }
 }
 
@@ -115,11 +121,7 @@ pub unsafe fn object_here(op: Object) -> Object {
         if header::flags(op) & FROZEN == 0 || !(is_function || is_form) {
             return ffi::Py_NewRef(op);
         }
-        let error = ffi::PyErr_GetRaisedException();
-        let found = if is_form { find_form(op) } else { find_function(&*op.cast()) };
-        ffi::PyErr_Clear();
-        ffi::PyErr_SetRaisedException(error);
-        found.unwrap_or_else(|Raised| ffi::Py_NewRef(op))
+        found_or_itself(op, || if is_form { find_form(op) } else { find_function(&*op.cast()) })
     }
 }
 
@@ -156,15 +158,7 @@ unsafe fn find_function(function: &ffi::PyFunctionObject) -> Result<Object, Rais
         if policy::text(name).is_none() || !policy::is_of_standard_library(name, &names)? {
             return Err(Raised);
         }
-        let module = raise::unless_null(ffi::PyImport_Import(name))?;
-        let found = look_up(module, function.func_qualname);
-        ffi::Py_DecRef(module);
-        let found = found?;
-        if header::type_of(found) == &raw mut ffi::PyFunction_Type {
-            return Ok(found);
-        }
-        ffi::Py_DecRef(found);
-        Err(Raised)
+        find_named(name, function.func_qualname, |found| header::type_of(found) == &raw mut ffi::PyFunction_Type)
     }
 }
 
@@ -173,18 +167,18 @@ unsafe fn find_form(form: Object) -> Result<Object, Raised> {
     // SAFETY: as `object_here`.
     unsafe {
         let name = raise::unless_null(attribute::get(form, c"_name"))?;
-        let module = ffi::PyImport_ImportModule(c"typing".as_ptr());
-        let found = if module.is_null() { module } else { ffi::PyObject_GetAttr(module, name) };
-        ffi::Py_DecRef(module);
-        ffi::Py_DecRef(name);
-        let found = raise::unless_null(found)?;
-        let class = class_here(header::type_of(form));
-        ffi::Py_DecRef(class);
-        if header::type_of(found) == class.cast() {
-            return Ok(found);
+        if policy::text(name).is_none() {
+            ffi::Py_DecRef(name);
+            return Err(Raised);
         }
-        ffi::Py_DecRef(found);
-        Err(Raised)
+        let module = ffi::PyDict_GetItemWithError((*header::type_of(form)).tp_dict, ffi::imm_name_module);
+        let found = find_named(module, name, |found| {
+            let class = class_here(header::type_of(form));
+            ffi::Py_DecRef(class); // its instance keeps it
+            header::type_of(found) == class.cast()
+        });
+        ffi::Py_DecRef(name);
+        found
     }
 }
 
@@ -289,17 +283,26 @@ unsafe fn find(class: Type) -> Result<Object, Raised> {
     // SAFETY: as `class_here`.
     unsafe {
         let module_name = raise::unless_null(attribute::get(class.cast(), c"__module__"))?;
-        let module = ffi::PyImport_Import(module_name);
+        // Some modules have a class twice, in C and in Python, and show the one in C.
+        let found = find_named(module_name, (*class.cast::<ffi::PyHeapTypeObject>()).ht_qualname, |found| {
+            header::has_feature(header::type_of(found), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
+                && header::is_python_class(found.cast()) == header::is_python_class(class)
+                && has_statement(found.cast()) == has_statement(class)
+        });
         ffi::Py_DecRef(module_name);
-        let module = raise::unless_null(module)?;
-        let found = look_up(module, (*class.cast::<ffi::PyHeapTypeObject>()).ht_qualname);
+        found
+    }
+}
+
+/// What the running interpreter has in a module under a dotted name, if it fits. New reference.
+unsafe fn find_named(module: Object, name: Object, fits: impl FnOnce(Object) -> bool) -> Result<Object, Raised> {
+    // SAFETY: as `class_here`; the dotted name is a string.
+    unsafe {
+        let module = raise::unless_null(ffi::PyImport_Import(module))?;
+        let found = look_up(module, name);
         ffi::Py_DecRef(module);
         let found = found?;
-        // Some modules have a class twice, in C and in Python, and show the one in C.
-        if header::has_feature(header::type_of(found), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
-            && header::is_python_class(found.cast()) == header::is_python_class(class)
-            && has_statement(found.cast()) == has_statement(class)
-        {
+        if fits(found) {
             return Ok(found);
         }
         ffi::Py_DecRef(found);

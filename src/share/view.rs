@@ -538,9 +538,8 @@ unsafe fn set_file(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<()
 }
 
 /// Gives captured names the values that they have here: modules, loggers, functions of C modules, and what the library knows
-/// by identity, are this interpreter's;
-/// what was captured before its lazy import had happened is imported (PEP 810), since the globals of a view cannot be
-/// filled in later.
+/// by identity, are this interpreter's; what was captured before its lazy import had happened is imported (PEP 810), since
+/// the globals of a view cannot be filled in later.
 ///
 /// # Errors
 /// A Python exception is set.
