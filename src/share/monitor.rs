@@ -101,7 +101,9 @@ impl Monitors {
     unsafe fn original_of_frozen(&self, code: Object) -> Object {
         match self.originals.get(&code) {
             // SAFETY: the caller's. Another code object may have come to the address before `leave` was called.
-            Some(original) if self.families.get(original).is_some_and(|family| unsafe { family.has(code) }) => *original,
+            Some(original) if self.families.get(original).is_some_and(|family| unsafe { family.has(code) }) => {
+                *original
+            }
             _ => code,
         }
     }
@@ -261,9 +263,10 @@ pub unsafe fn set_events(code: Object, tool: c_int, set: u32) -> Result<(), Rais
                 copies.push(copy);
             }
         }
-        let monitored = copies.iter().filter(|copy| header::flags(**copy) & FROZEN == 0).try_for_each(|copy| {
-            raise::unless_negative(ffi::_PyMonitoring_SetLocalEvents(copy.cast(), tool, set))
-        });
+        let monitored = copies
+            .iter()
+            .filter(|copy| header::flags(**copy) & FROZEN == 0)
+            .try_for_each(|copy| raise::unless_negative(ffi::_PyMonitoring_SetLocalEvents(copy.cast(), tool, set)));
         for copy in copies {
             ffi::Py_DecRef(copy);
         }

@@ -268,8 +268,7 @@ pub unsafe fn is_known_by_identity(op: Object) -> bool {
             return has_namesakes(ty) && is_of_typing(ty);
         }
         let class: Type = op.cast();
-        has_namesakes(class)
-            && (!header::is_python_class(class) || !has_statement(class) || is_of_typing(class))
+        has_namesakes(class) && (!header::is_python_class(class) || !has_statement(class) || is_of_typing(class))
     }
 }
 
