@@ -34,6 +34,11 @@ EXAMPLES = "10"  # of each hypothesis test: the same ones in each run
 SELDOM = 20
 RUN_SELDOM = {
     "tests/test_memory_errors.py::*": "tries every allocation of an operation in turn",
+    "tests/test_bench.py::test_*bench*": "starts child processes, which are not measured",
+    "tests/test_explain.py::test_the_command_*": "starts child processes, which are not measured",
+    "tests/test_explain.py::test_a_head_of_*": "starts child processes, which are not measured",
+    "tests/test_passing.py::test_an_allocator_*": "starts child processes, which are not measured",
+    "tests/test_low_memory.py::test_the_memory_error_*": "starts child processes, which are not measured",
     "tests/test_demo.py::test_it_*": "starts child processes, which are not measured",
     "tests/test_surface.py::test_it_works_in_a_virtual_environment": "starts child processes, which are not measured",
     "tests/test_foreign.py::*": "starts child processes, which are not measured",
