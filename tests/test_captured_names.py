@@ -183,17 +183,19 @@ PICKLED = [time.localtime(0), os.stat("/"), os.times(), datetime.UTC, decimal.De
 
 @pytest.mark.parametrize("value", PICKLED, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_values_are_pickled_anywhere(value, protocol, elsewhere):
+@pytest.mark.parametrize("dumps", ["dumps", "_dumps"], ids=["pickler in C", "pickler in Python"])
+def test_values_are_pickled_anywhere(value, protocol, dumps, elsewhere):
     sender, receiver = channel()
     value = freeze(copy.copy(value))
     elsewhere().run(
         textwrap.dedent("""
             import pickle
-            data = pickle.dumps(value, protocol)
+            data = getattr(pickle, dumps)(value, protocol)
             again = pickle.loads(data)
             assert type(again) is value.__class__ and repr(again) == repr(value)
             sender.send(data)
         """),
+        dumps=dumps,
         value=value,
         protocol=protocol,
         sender=sender,
@@ -211,12 +213,13 @@ def test_a_class_of_a_program_is_pickled_only_where_its_name_leads_to_it(elsewhe
         import a_program, pickle
         thing = receiver.recv()
         assert thing.__module__ == a_program.Thing.__module__ and thing is not a_program.Thing
-        try:
-            pickle.dumps(thing)
-        except pickle.PicklingError:
-            pass
-        else:
-            raise AssertionError("pickled")
+        for dumps in pickle.dumps, pickle._dumps:
+            try:
+                dumps(thing)
+            except pickle.PicklingError:
+                pass
+            else:
+                raise AssertionError("pickled")
         """,
         receiver=receiver,
     )

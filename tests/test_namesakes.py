@@ -153,7 +153,7 @@ def test_copies_and_pickles_are_of_the_own_class(maker, name):
     there.run(
         """
         own = value.__class__
-        for made in (copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+        for made in (copy.deepcopy(value), pickle.loads(pickle.dumps(value)), pickle.loads(pickle._dumps(value))):
             assert isinstance(made, own)
         """
     )

@@ -72,6 +72,7 @@ QUESTIONS = {
     "Optional": lambda a, b: typing.Optional[a] == typing.Optional[b],
     "get_type_hints": lambda a, b: typing.get_type_hints(annotated(a)) == typing.get_type_hints(annotated(b)),
     "pickle": lambda a, b: pickle.loads(pickle.dumps(a)) == b,
+    "pickle in Python": lambda a, b: pickle.loads(pickle._dumps(a)) == b,
     "deepcopy": lambda a, b: copy.deepcopy(a) == b,
     "isinstance": lambda a, b: isinstance(3, a) == isinstance(3, b),
 }
@@ -238,7 +239,8 @@ def test_functions_of_the_library_are_pickled_anywhere(function, elsewhere):
         """
         import pickle
         data = pickle.dumps(function)
-        assert pickle.loads(data).__name__ == function.__name__
+        for pickled in data, pickle._dumps(function):
+            assert pickle.loads(pickled).__name__ == function.__name__
         sender.send(data)
         """,
         function=freeze(function),
