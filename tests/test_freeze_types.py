@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from immutable import MutationError, freeze, is_frozen
+from immutable import MutationError, NotFreezableError, freeze, is_frozen
 
 
 class Plain:
@@ -472,6 +472,36 @@ def test_a_memoryview_freezes_what_it_views():
     with pytest.raises(TypeError):
         view[0] = 0
     assert view.tobytes() == b"abc"
+
+
+@pytest.mark.parametrize("last", ["outside", "inside"])
+def test_views_that_cannot_write_may_stay_outside(last):
+    whole = memoryview(b"header body")
+    parts = {"header": whole[:6], "body": whole[7:]}
+    freeze(parts)
+    assert is_frozen(parts["body"]) and not is_frozen(whole)
+    more = whole[3:6]
+    whole.release()
+    with pytest.raises(MutationError):
+        parts["body"].release()
+    if last == "outside":
+        del parts
+        gc.collect()
+        assert bytes(more) == b"der"
+    else:
+        more.release()
+        assert bytes(parts["header"]) + bytes(parts["body"]) == b"headerbody"
+
+
+@pytest.mark.parametrize("outside", [lambda view: view, lambda view: view.toreadonly(), lambda view: view[1:]])
+def test_a_view_outside_of_what_can_be_written_refuses(outside):
+    view = memoryview(bytearray(b"abc"))
+    kept = outside(view)
+    inside = view[:2]
+    view = kept
+    with pytest.raises(NotFreezableError, match="release its memory views first"):
+        freeze(inside)
+    assert view.obj == b"abc"
 
 
 def test_a_mappingproxy_freezes_its_mapping():

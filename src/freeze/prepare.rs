@@ -572,7 +572,8 @@ impl Prepared {
     }
 
     /// A bytearray, array or memory view that was entered although something outside
-    /// the graph holds a buffer of it, and so could go on writing.
+    /// the graph holds a buffer of it, and so could go on writing. Views of a buffer
+    /// that its owner gave out for reading only may stay outside.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -594,7 +595,9 @@ impl Prepared {
         let held_outside = |&view: &Object| {
             let buffer = buffer_of(view);
             // SAFETY: as above.
-            views_of.get(&buffer).is_some_and(|&inside| unsafe { (*buffer).exports } > inside)
+            views_of
+                .get(&buffer)
+                .is_some_and(|&inside| unsafe { (*buffer).master.readonly == 0 && (*buffer).exports > inside })
         };
         let exported_outside = |&&(op, buffers): &&(Object, isize)| buffers > buffers_of.get(&op).copied().unwrap_or(0);
         let view = self.views.iter().copied().find(held_outside);
