@@ -69,6 +69,12 @@ COUNTED = (*_stats(), "allocated blocks")
 MEASURED = (*COUNTED, "bytes of malloc")
 
 
+def malloc_bytes():
+    """What the C library has given out, of which nothing is CPython's own."""
+    memory = _mallinfo()
+    return memory.uordblks + memory.hblkhd
+
+
 def measure(into):
     """Writes the numbers of MEASURED into an array: measuring must not allocate what it measures."""
     sys._clear_internal_caches()
@@ -79,8 +85,7 @@ def measure(into):
     for index, number in enumerate(_stats().values()):
         into[index] = number
     into[-2] = sys.getallocatedblocks()
-    memory = _mallinfo()
-    into[-1] = memory.uordblks + memory.hblkhd
+    into[-1] = malloc_bytes()
 
 
 class Leak(AssertionError):

@@ -11,6 +11,7 @@ import typing
 from dataclasses import dataclass, field
 
 import pytest
+from leaks import SMALLEST_BLOCK, malloc_bytes
 
 from immutable import MutationError, NotFreezableError, freeze, is_frozen
 
@@ -715,6 +716,53 @@ def test_protocols_work_frozen():
     assert freeze(Fitting()).area() == 1.5
 
 
+def test_a_frozen_abstract_class_forgets_subclasses_that_are_gone():
+    def memory_after(subclasses):
+        for _ in range(subclasses):
+
+            class Fitting(HasArea):
+                pass
+
+            freeze(Fitting)
+        del Fitting
+        gc.collect()
+        return malloc_bytes()
+
+    freeze(HasArea)
+    before = memory_after(100)
+    assert memory_after(3000) - before < 3000 * SMALLEST_BLOCK / 2
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_registered_with_an_abstract_subclass_counts_as_long_as_that_lives(gone, elsewhere):
+    class Above(abc.ABC):
+        pass
+
+    freeze(Above)
+
+    class Below(Above):
+        pass
+
+    Below.register(bytes)
+    freeze(Below)
+    for _ in range(100):  # most are gone when the last one comes
+
+        class Another(Above):
+            pass
+
+        Another.register(bytearray)
+        freeze(Another)
+    there = elsewhere()
+    there.run("assert issubclass(bytes, Above) and issubclass(bytearray, Above)", Above=Above)
+    del Another
+    if gone:
+        del Below
+    gc.collect()
+    there = elsewhere()
+    there.run("assert issubclass(bytes, Above) is not gone and not issubclass(bytearray, Above)", Above=Above, gone=gone)
+    assert issubclass(bytes, Above) is not gone
+
+
 def test_typing_constructs_work_frozen(module):
     m = module("""
         from typing import Annotated, Callable, ClassVar, Generic, Literal, NamedTuple, NewType, Protocol, TypedDict
@@ -814,6 +862,7 @@ def test_cached_methods_of_a_frozen_class_keep_their_cache():
     slow = freeze(Slow())
     assert slow.work(1) is slow.work(1)
     assert slow.work.cache_info().hits == 1
+    slow.work.cache_clear()  # else the cache keeps its instance for good: GUIDE.md, Limits
 
 
 # ---- Together with the rest of the language --------------------------------

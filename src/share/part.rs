@@ -22,6 +22,8 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
+
 use super::{idle, interpreter, namesake};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, PARTED, STATIC, Type};
@@ -70,16 +72,70 @@ pub struct Token {
     /// The object, the parts, and the registrations that lead here.
     holders: AtomicUsize,
     is_alive: AtomicBool,
-    registered: AtomicPtr<Registration>,
+    registered: Mutex<Registrations>,
 }
 
-/// A class that counts as a subclass of the abstract base class that the token stands for.
-pub struct Registration {
+/// The classes that count as subclasses of the abstract base class that a token stands for.
+#[derive(Default)]
+struct Registrations {
+    first: Option<Box<Registration>>,
+    /// How many were left when those of classes that are gone were dropped, and how many were added since.
+    kept: usize,
+    added: usize,
+}
+
+struct Registration {
     /// See [`key_of`]; 0 for none.
     key: u64,
     /// The token of the class, held, if it is an abstract base class itself: its virtual subclasses count too.
     child: Option<TokenRef>,
-    next: *mut Registration,
+    next: Option<Box<Registration>>,
+}
+
+impl Registration {
+    /// Whether the class may still be there.
+    fn is_of_use(&self) -> bool {
+        self.child.as_ref().is_none_or(TokenRef::is_alive)
+    }
+}
+
+impl Registrations {
+    fn push(&mut self, mut node: Box<Registration>) {
+        node.next = self.first.take();
+        self.first = Some(node);
+        self.added += 1;
+    }
+
+    fn pop(&mut self) -> Option<Box<Registration>> {
+        let mut node = self.first.take()?;
+        self.first = node.next.take();
+        Some(node)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Registration> {
+        std::iter::successors(self.first.as_deref(), |node| node.next.as_deref())
+    }
+
+    /// Takes out what is of no use any more, if enough was added to make that worth the walk.
+    fn take_useless(&mut self) -> Self {
+        const FEW: usize = 16;
+        let mut useless = Self::default();
+        if self.added > self.kept.max(FEW) {
+            let mut all = std::mem::take(self);
+            while let Some(node) = all.pop() {
+                if node.is_of_use() { &mut *self } else { &mut useless }.push(node);
+            }
+            (self.kept, self.added) = (self.added, 0);
+        }
+        useless
+    }
+}
+
+impl Drop for Registrations {
+    fn drop(&mut self) {
+        // One by one: a chain of boxes would be dropped by recursion.
+        while self.pop().is_some() {}
+    }
 }
 
 /// A counted reference to a token.
@@ -94,7 +150,7 @@ impl TokenRef {
         let token = memory::boxed(Token {
             holders: AtomicUsize::new(1),
             is_alive: AtomicBool::new(true),
-            registered: AtomicPtr::new(ptr::null_mut()),
+            registered: Mutex::default(),
         })?;
         Ok(TokenRef(NonNull::from(Box::leak(token))))
     }
@@ -104,36 +160,30 @@ impl TokenRef {
         unsafe { self.0.as_ref() }
     }
 
+    /// Whether the object is still there, and frozen.
+    fn is_alive(&self) -> bool {
+        // Relaxed: nothing is read of the object.
+        self.get().is_alive.load(Ordering::Relaxed)
+    }
+
     /// Adds a registration, which was allocated before.
     pub fn register(&self, registration: NewRegistration, key: u64, child: Option<TokenRef>) {
-        let node = Box::leak(registration.0);
-        node.key = key;
-        node.child = child;
-        let list = &self.get().registered;
-        let mut first = list.load(Ordering::Relaxed);
-        loop {
-            node.next = first;
-            // Release: whoever finds the node finds it filled in.
-            match list.compare_exchange_weak(first, node, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => first = now,
-            }
-        }
+        let mut node = registration.0;
+        (node.key, node.child) = (key, child);
+        let mut registered = self.get().registered.lock();
+        let useless = registered.take_useless();
+        registered.push(node);
+        drop(registered);
+        drop(useless); // not under the lock: tokens may go with it
     }
 
     /// True if one of the classes was registered, directly or with a class that was.
     fn has_registered(&self, keys: &[u64]) -> bool {
-        let mut next = self.get().registered.load(Ordering::Acquire);
-        // SAFETY: nodes live as long as their token, and never change.
-        while let Some(node) = unsafe { next.as_ref() } {
-            if node.key != 0 && keys.contains(&node.key)
-                || node.child.as_ref().is_some_and(|child| child.has_registered(keys))
-            {
-                return true;
-            }
-            next = node.next;
-        }
-        false
+        // A lock is taken under that of a class above it only, and ABCMeta.register makes no cycles.
+        self.get().registered.lock().iter().any(|node| {
+            node.key != 0 && keys.contains(&node.key)
+                || node.child.as_ref().is_some_and(|child| child.is_alive() && child.has_registered(keys))
+        })
     }
 }
 
@@ -149,14 +199,8 @@ impl Drop for TokenRef {
     fn drop(&mut self) {
         // AcqRel: the last one to let go sees what the others did.
         if self.get().holders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: boxed by `new` and `NewRegistration::new`, and nobody's any more.
-            unsafe {
-                let token = Box::from_raw(self.0.as_ptr());
-                let mut next = token.registered.load(Ordering::Relaxed);
-                while !next.is_null() {
-                    next = Box::from_raw(next).next;
-                }
-            }
+            // SAFETY: boxed by `new`, and nobody's any more.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
         }
     }
 }
@@ -168,7 +212,7 @@ impl NewRegistration {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new() -> Result<Self, OutOfMemory> {
-        Ok(Self(memory::boxed(Registration { key: 0, child: None, next: ptr::null_mut() })?))
+        Ok(Self(memory::boxed(Registration { key: 0, child: None, next: None })?))
     }
 }
 
@@ -245,8 +289,7 @@ impl Parts {
     /// # Safety
     /// The caller holds the interpreter's GIL; `self` may have changed on return.
     pub unsafe fn drop_idle(&mut self) {
-        // Relaxed: nothing is read of the object.
-        let dead = idle::take_idle(&mut self.parts, |_, (token, _)| !token.get().is_alive.load(Ordering::Relaxed));
+        let dead = idle::take_idle(&mut self.parts, |_, (token, _)| !token.is_alive());
         let mut references = Vec::new();
         for pending in self.pending.values_mut() {
             if references.try_reserve(pending.len()).is_ok() {
