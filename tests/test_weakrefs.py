@@ -15,7 +15,14 @@ import leaks
 import pytest
 from graphs import frozen_now
 
-from immutable import MutationError, NotFreezableError, freeze, is_frozen
+from immutable import (
+    FREEZABLE_YES,
+    MutationError,
+    NotFreezableError,
+    freeze,
+    is_frozen,
+    register_freezable,
+)
 
 pytestmark = pytest.mark.usefixtures("without_collector")
 
@@ -1178,6 +1185,35 @@ def test_what_was_resurrected_can_be_frozen_again_with_its_references(resurrecti
     del saved
     assert gone() is None
     assert resurrecting.saved == []
+
+
+@pytest.mark.parametrize("frozen_before", [False, True])
+@pytest.mark.parametrize("also", ["the class", "an instance", "nothing"])
+def test_a_reference_to_a_class_does_not_make_its_bases_keep_it(also, frozen_before):
+    class Base:
+        pass
+
+    def classes():
+        class Derived(Base, Node):
+            pass
+
+        register_freezable(Derived, FREEZABLE_YES)
+        if frozen_before:
+            freeze(Derived)
+        reference = weakref.ref(Derived)
+        with_it = {"the class": [Derived], "an instance": [Derived()], "nothing": []}[also]
+        holder = freeze([reference, with_it])
+        assert Derived in Base.__subclasses__() and Derived in Node.__subclasses__()
+        return holder
+
+    holder = classes()
+    gone = weakref.ref(holder[0](), lambda _: None)
+    assert len(Base.__subclasses__()) == 1
+    before = frozen_now()["frozen_objects"]
+    del holder
+    assert gone() is None
+    assert frozen_now()["frozen_objects"] < before
+    assert Base.__subclasses__() == []
 
 
 def test_a_reference_to_the_resurrected_object_itself_yields_it(resurrecting):

@@ -23,6 +23,7 @@ use std::ptr;
 
 use super::graph::Stop;
 use super::work::WordStack;
+use crate::lifetime::weak;
 use crate::object::address::AddressSet;
 use crate::object::ffi;
 use crate::object::header::{self, Object, VISITED};
@@ -266,11 +267,11 @@ impl Detached {
                 self.at_home = raise::unless_null(ffi::PyTuple_New(n))?;
             }
             let held = if header::has_feature(header::type_of(content), ffi::Py_TPFLAGS_TYPE_SUBCLASS) {
-                ffi::PyWeakref_NewRef(content, ptr::null_mut())
+                weak::own_reference(content)?
             } else {
-                ffi::PyTuple_Pack(1, content)
+                raise::unless_null(ffi::PyTuple_Pack(1, content))?
             };
-            raise::unless_negative(ffi::PyTuple_SetItem(self.at_home, i, raise::unless_null(held)?))
+            raise::unless_negative(ffi::PyTuple_SetItem(self.at_home, i, held))
         }
     }
 

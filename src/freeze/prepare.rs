@@ -667,6 +667,7 @@ impl Prepared {
                 class::settle(class.cast());
             }
             self.parts.settle_classes(&self.classes);
+            self.weak.finish_classes();
         }
         self.classes.clear();
     }

@@ -5,13 +5,16 @@
 use super::graph::Stop;
 use crate::lifetime::weak::{self, NewNode};
 use crate::object::ffi;
-use crate::object::header::Object;
+use crate::object::header::{self, Object, Type};
 
 /// What one search has found.
 #[derive(Default)]
 pub struct WeakReferences {
     /// Weak references that were entered, and, for each, a reference to its referent that is ours.
     strong: Vec<(Object, Object)>,
+    /// Those of them that CPython gives to all who want one to a class, the bases of the class among them, and for each
+    /// the class and another for the bases, which must not keep it alive. That is ours.
+    common: Vec<(Object, Type, Object)>,
     /// Objects that were entered while referenced weakly.
     referenced: Vec<(Object, NewNode)>,
 }
@@ -31,6 +34,12 @@ impl WeakReferences {
             let mut referent = std::ptr::null_mut();
             if ffi::PyWeakref_GetRef(op, &raw mut referent) > 0 {
                 self.strong.push((op, referent));
+                if header::has_feature(header::type_of(referent), ffi::Py_TPFLAGS_TYPE_SUBCLASS)
+                    && (*op.cast::<ffi::PyWeakReference>()).wr_callback.is_null()
+                {
+                    self.common.try_reserve(1)?;
+                    self.common.push((op, referent.cast(), weak::own_reference(referent)?));
+                }
             } else if (*op.cast::<ffi::PyWeakReference>()).wr_object != &raw mut ffi::_Py_NoneStruct {
                 // The referent is being deallocated, but its end is not yet known here.
                 ffi::_PyWeakref_ClearRef(op.cast());
@@ -74,6 +83,20 @@ impl WeakReferences {
         }
     }
 
+    /// After the classes have settled, their tables of subclasses among them: gives the bases weak references of their own.
+    ///
+    /// # Safety
+    /// As [`WeakReferences::finish`].
+    pub unsafe fn finish_classes(&mut self) {
+        // SAFETY: the caller's.
+        unsafe {
+            for (weak, class, own) in self.common.drain(..) {
+                ffi::imm_change_subclass(class, weak, own);
+                ffi::Py_DecRef(own);
+            }
+        }
+    }
+
     /// After a rollback: gives up the references.
     ///
     /// # Safety
@@ -82,9 +105,10 @@ impl WeakReferences {
         for (_, node) in self.referenced {
             node.discard();
         }
-        for (_, referent) in self.strong {
-            // SAFETY: ours.
-            unsafe { ffi::Py_DecRef(referent) };
+        // SAFETY: ours.
+        unsafe {
+            self.common.into_iter().for_each(|(_, _, own)| ffi::Py_DecRef(own));
+            self.strong.into_iter().for_each(|(_, referent)| ffi::Py_DecRef(referent));
         }
     }
 }

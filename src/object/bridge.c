@@ -118,6 +118,23 @@ imm_subclasses(PyTypeObject *type)
 }
 
 void
+imm_change_subclass(PyTypeObject *type, PyObject *before, PyObject *after)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(type->tp_bases); i++) {
+        PyObject *subclasses = _PyType_LookupSubclasses((PyTypeObject *)PyTuple_GET_ITEM(type->tp_bases, i));
+        PyObject *key, *reference;
+        Py_ssize_t at = 0;
+        while (subclasses != NULL && PyDict_Next(subclasses, &at, &key, &reference)) {
+            if (reference == before) {
+                /* Of a key that is there, the value is changed in place. */
+                (void)PyDict_SetItem(subclasses, key, after);
+                break;
+            }
+        }
+    }
+}
+
+void
 imm_forget_subclass(PyTypeObject *type, void *address)
 {
     /* Of a module that was not imported here. */

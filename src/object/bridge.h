@@ -46,6 +46,10 @@ int imm_ready_frozen_type(PyTypeObject *type);
 /* A new list of the direct subclasses that the current interpreter knows. */
 PyObject *imm_subclasses(PyTypeObject *type);
 
+/* Where the bases of type know it by the weak reference before, have them know
+ * it by after from now on. Allocates nothing and never fails. */
+void imm_change_subclass(PyTypeObject *type, PyObject *before, PyObject *after);
+
 /* Takes the class that was at this address, and is gone, off what the current
  * interpreter knows as the subclasses of type, a static or frozen one. Never fails. */
 void imm_forget_subclass(PyTypeObject *type, void *address);

@@ -10,6 +10,7 @@ use std::ptr;
 
 use super::vital::Vital;
 use super::{Policy, Refusal, Word};
+use crate::lifetime::weak;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, OWN_POLICY, Object, Type};
 use crate::object::raise::{self, Raised};
@@ -147,6 +148,9 @@ impl Registry {
         // By its address alone: a freeze that came between has taken the flag.
         if let Some(entry) = self.entries.get_mut(&op) {
             entry.overrides.retain(|(other, _)| *other != serial);
+            if entry.overrides.is_empty() {
+                entry.overrides = Vec::new(); // the entry may stay until the table is full
+            }
             // SAFETY: the caller's.
             unsafe { self.drop_if_empty(op) };
         }
@@ -244,7 +248,7 @@ impl Registry {
 
     /// The entry for `op`, made if need be; then it says nothing yet.
     unsafe fn entry(&mut self, op: Object) -> Result<&mut Entry, Raised> {
-        // SAFETY: as `set`; weak references to types have no callbacks of ours, so nothing runs.
+        // SAFETY: as `set`; the callbacks of the weak references to types run nothing.
         unsafe {
             // Before the table grows, so that an entry costs the same however many there are.
             if self.entries.len() == self.entries.capacity() {
@@ -254,7 +258,7 @@ impl Registry {
                 self.entries.try_reserve(1).map_err(|error| raise::no_memory(error.into()))?;
                 let is_type = header::has_feature(header::type_of(op), ffi::Py_TPFLAGS_TYPE_SUBCLASS);
                 let class = if is_type {
-                    raise::unless_null(ffi::PyWeakref_NewRef(op, ptr::null_mut()))?
+                    weak::own_reference(op)?
                 } else {
                     header::set_flags(op, header::flags(op) | OWN_POLICY);
                     ptr::null_mut()

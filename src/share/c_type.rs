@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use super::{idle, interpreter, is_sharing, module};
 use crate::freeze::run;
-use crate::lifetime::count;
+use crate::lifetime::{count, weak};
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
 use crate::object::memory::{self, OutOfMemory};
@@ -250,11 +250,11 @@ pub unsafe fn offer(ty: Type) -> Object {
 }
 
 unsafe fn note(ty: Type) -> Result<(), Raised> {
-    // SAFETY: the caller's; a weak reference to a type has no callback of ours.
+    // SAFETY: the caller's; the callback of the weak reference runs nothing.
     unsafe {
         let noted = &mut interpreter::current().ok_or(Raised)?.extensions.noted;
         noted.try_reserve(1).map_err(|error| raise::no_memory(error.into()))?;
-        let class = raise::unless_null(ffi::PyWeakref_NewRef(ty.cast(), ptr::null_mut()))?;
+        let class = weak::own_reference(ty.cast())?;
         noted.push(class);
         Ok(())
     }
