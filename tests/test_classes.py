@@ -631,6 +631,55 @@ def test_enums_with_a_value_type_work_frozen():
     assert f"{Word.YES}!" == "yes!"
 
 
+class Rights(enum.Flag):
+    R = 4
+    W = 2
+    X = 1
+
+
+class Lenient(enum.Flag, boundary=enum.CONFORM):
+    R = 4
+    W = 2
+    X = 1
+    ALL = 7
+
+
+class Kept(enum.Flag, boundary=enum.KEEP):
+    A = 1
+    B = 2
+
+
+def test_values_that_stand_for_a_member_of_a_frozen_flag_give_that_member():
+    freeze(Lenient, Rights, Kept)
+    assert Lenient(15) is Lenient(31) is Lenient.ALL
+    assert Lenient(8 | 4) is Lenient.R
+    assert Rights(-4) is Rights.R
+    assert Rights(-1) is Rights(7) is Rights.R | Rights.W | Rights.X
+    assert ~~Kept.A is Kept.A
+    assert Kept(9) is Kept(9)
+
+
+def test_composite_members_of_a_frozen_flag_are_equal_everywhere(elsewhere):
+    mutable = enum.Flag("Mutable", "A B")
+    assert type(mutable.A).__eq__ is object.__eq__  # at its speed
+    both = freeze(Rights.R | Rights.W)
+    known = freeze({both: "both", Rights.R: "one"})
+    there = elsewhere()
+    there.run(
+        """
+        R, W, X = type(both)
+        assert both == R | W and not both != R | W and R | W == both and hash(both) == hash(R | W)
+        assert both != R | X and both != R and R != both and both != 6 and both != mutable
+        assert both in {R | W} and known[R | W] == "both" and known[R] == "one" and (R | X) not in known
+        assert (R | W) is (R | W) and both & R is R and R in both and R | W in both and [*both] == [R, W]
+        assert type(both)(both) is both and type(both)(both.value) == both
+        """,
+        both=both,
+        known=known,
+        mutable=freeze(mutable.A),
+    )
+
+
 def test_flags_combine_when_frozen():
     freeze(Permission.READ)
     assert Permission(3) == Permission.READ | Permission.WRITE
