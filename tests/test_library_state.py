@@ -740,3 +740,63 @@ def test_deprecated_classes_freeze(run_python):
             Old()
         assert len(caught) == 1
     """)
+
+
+def test_frozen_functions_and_classes_are_not_kept_by_what_the_library_remembers_for_them(run_python):
+    run_python("""
+        import gc
+        from concurrent import interpreters
+        from functools import singledispatch
+        from immutable import channel, freeze, _stats
+
+        def dispatching():
+            @singledispatch
+            def show(x):
+                return "leaf"
+
+            @show.register
+            def _(x: list):
+                return [show(i) for i in x]
+
+            class Callable:
+                __slots__ = ()
+
+                def __call__(self, x):
+                    return show(x.args)
+
+            show.register(LookupError, Callable())
+            assert show([1]) == ["leaf"]
+            freeze(show)
+            for _ in range(2):
+                assert show([1, [()]]) == ["leaf", ["leaf"]]
+                assert show(IndexError([])) == "leaf"
+                assert show(True) == "leaf"
+
+        def networking():
+            sender, receiver = channel()
+            maker = interpreters.create()
+            maker.prepare_main(sender=sender)
+            maker.exec(
+                "from ipaddress import ip_network\\n"
+                "from immutable import freeze\\n"
+                "def first_of(text): return str(ip_network(text)[1])\\n"
+                "sender.send(freeze(first_of))"
+            )
+            maker.close()
+            first_of = receiver.recv()
+            assert first_of("10.0.0.0/30") == "10.0.0.1" and first_of("fe80::/64") == "fe80::1"
+
+        def left_by(function):
+            function()
+            numbers = []
+            for _ in range(3):
+                function()
+                for _ in range(3):
+                    gc.collect()
+                numbers.append(_stats()["frozen_objects"])
+            return numbers
+
+        for function in dispatching, networking:
+            numbers = left_by(function)
+            assert len(set(numbers)) == 1, (function, numbers)
+    """)

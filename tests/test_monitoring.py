@@ -8,6 +8,8 @@ import bdb
 import dis
 import gc
 import importlib
+import io
+import pdb
 import sys
 import threading
 import trace
@@ -400,9 +402,9 @@ def test_a_function_that_freezes_itself_under_a_tracer_goes_on(module):
 # ---- tools of the standard library -----------------------------------------------------------------------------------
 
 
-def imported(name, folder, monkeypatch):
+def imported(name, folder, monkeypatch, source="def double(a):\n    b = a * 2\n    return b\n"):
     """A module in a file, which tools look for."""
-    (folder / f"{name}.py").write_text("def double(a):\n    b = a * 2\n    return b\n")
+    (folder / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(folder)
     made = importlib.import_module(name)
     del sys.modules[name]
@@ -437,6 +439,33 @@ def test_a_debugger_stops_at_breakpoints_in_a_frozen_function(backend, tmp_path,
         debugger.clear_all_breaks()
         sys.settrace(previous)
     assert debugger.stops == [(3, 4), (3, 5)]
+
+
+def test_pdb_runs_a_frozen_function_step_by_step(tmp_path, monkeypatch):
+    source = "def double(n):\n    return n + n\n\ndef walk(a):\n    breakpoint()\n    b = double(a)\n    return b\n"
+    walked = imported("walked", tmp_path, monkeypatch, source)
+    monkeypatch.setattr(sys, "breakpointhook", sys.breakpointhook)
+    previous = sys.gettrace()
+
+    def debug(commands):
+        written = io.StringIO()
+        debugger = pdb.Pdb(stdin=io.StringIO("\n".join(commands)), stdout=written, nosigint=True, readrc=False)
+        debugger.use_rawinput = False
+        sys.breakpointhook = lambda: debugger.set_trace(sys._getframe(1))
+        try:
+            return walked.walk(4), written.getvalue().splitlines()
+        finally:
+            sys.settrace(previous)
+
+    commands = ["next", "step", "args", "p n * 10", "up", "!a = 5", "p a", "down", "return", "next", "p b", "continue"]
+    mutable = debug(commands)
+    assert mutable[0] == 8
+    assert "(Pdb) 40" in mutable[1] and "(Pdb) 8" in mutable[1]
+    freeze(walked.walk)
+    assert debug(commands) == mutable
+    result, written = debug(["p $_frame", "continue"])
+    assert result == 8
+    assert "(Pdb) *** NameError: name '__pdb_convenience_variables' is not defined" in written
 
 
 def test_trace_counts_the_lines_of_a_frozen_function(tmp_path, monkeypatch):
