@@ -659,6 +659,26 @@ def test_a_frozen_coroutine_function_can_be_awaited(module):
     assert asyncio.run(m.total()) == 3
 
 
+@pytest.mark.parametrize("kind", [asyncio.Future, asyncio.futures._PyFuture], ids=["in C", "in Python"])
+def test_a_future_with_a_frozen_exception_raises_one_like_it(kind):
+    error = freeze(LookupError("none", 3))
+
+    async def main():
+        future = kind(loop=asyncio.get_running_loop())
+        future.set_exception(error)
+        assert future.exception() is error
+        for _ in range(2):
+            with pytest.raises(LookupError) as raised:
+                await future
+            assert raised.value is not error
+            assert raised.value.args == ("none", 3)
+        with pytest.raises(LookupError):
+            future.result()
+
+    asyncio.run(main())
+    assert error.__traceback__ is None
+
+
 def test_a_frozen_lambda_works():
     offset = [10]
     add = freeze(lambda a, b=offset: a + b[0])
