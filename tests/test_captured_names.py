@@ -21,7 +21,8 @@ from _pydecimal import Decimal as PythonDecimal
 from _pydecimal import DivisionByZero as PythonDivisionByZero
 from csv import DictReader, DictWriter
 from decimal import DivisionByZero, Inexact, localcontext
-from functools import Placeholder, partial
+from enum import Enum, Flag, IntEnum, IntFlag, StrEnum
+from functools import Placeholder, partial, partialmethod
 from sqlite3 import connect
 from struct import error, unpack
 from typing import Generic, TypeVar
@@ -90,6 +91,44 @@ def leaving_a_place():
     return partial(divmod, Placeholder, 3)(10)
 
 
+HALVE = partial(divmod, Placeholder, 2)
+
+
+class Splitter:
+    def split(self, number, by, how):
+        return self.__class__.__name__, how(number, by)
+
+    halve = partialmethod(split, Placeholder, 2)
+    tenth = partialmethod(halve, Placeholder, divmod)
+
+
+def filling_places():
+    extended = HALVE(9), partial(HALVE, 9)(), partial(HALVE)(9)
+    copied = copy.copy(HALVE)(9), copy.deepcopy(HALVE)(9), partial(copy.copy(HALVE), 9)()
+    splitter = Splitter()
+    bound = splitter.halve(9, divmod), splitter.tenth(9)
+    return extended, copied, bound, partial(Splitter.split, splitter, Placeholder, 3)(9, divmod)
+
+
+STRICT = [Inexact]
+
+
+class Policy:
+    traps = (Inexact,)
+
+
+def signalling_from_data():
+    context = decimal.Context(prec=4, traps=STRICT)
+    with localcontext() as other:
+        other.traps[Policy.traps[0]] = other.flags[STRICT[0]] = True
+        return context.traps[Inexact], other.traps[Inexact], other.flags[Inexact], Policy.traps[0] in other.flags
+
+
+def enumerating():
+    made = [kind("Made", "a b") for kind in (Enum, Flag, IntEnum, IntFlag, StrEnum)]
+    return [[member.name for member in kind] for kind in made], repr(made[0].a), (made[1].a | made[1].b).value
+
+
 def printing():
     return pprint.PrettyPrinter(width=20).pformat({"a" * 10: list(range(10)), "b": ("c" * 10, {"d" * 10})})
 
@@ -107,6 +146,9 @@ FUNCTIONS = [
     excepting,
     raising,
     leaving_a_place,
+    filling_places,
+    signalling_from_data,
+    enumerating,
     printing,
     decoding,
 ]
