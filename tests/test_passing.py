@@ -1,11 +1,14 @@
 """Frozen objects pass by reference wherever `concurrent.interpreters` passes objects; others as in stock CPython."""
 
+import gc
+import importlib
 import itertools
 import os
 import subprocess
 import sys
 import threading
-from concurrent import interpreters
+import weakref
+from concurrent import futures, interpreters
 
 import pytest
 
@@ -187,3 +190,103 @@ def test_an_allocator_of_one_interpreter_forbids_passing_and_says_what_to_do(all
     )
     assert done.returncode == 0, done.stderr
     assert [("PYTHONMALLOC=mimalloc" in line) for line in done.stdout.splitlines()] == [True, True, True], done.stdout
+
+
+# ---- What has a frozen class of another interpreter -------------------------------------------------------------------
+
+PROGRAM = """
+from dataclasses import dataclass, field
+
+class Fault(Exception):
+    pass
+
+@dataclass
+class Result:
+    parts: list
+    of: object = None
+
+def fail(data):
+    raise Fault("no", Result([data["list"]]))
+
+def compute(data):
+    return [Result([data["list"], "text"], Result), {"of": Result([1], data)}]
+
+def compute_what_cannot_be_pickled(data):
+    return Result([lambda: 1])
+"""
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """A module that interpreters can import, whose functions are frozen here."""
+    (tmp_path / "a_program_of_workers.py").write_text(PROGRAM)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("a_program_of_workers")
+    freeze(module.fail, module.compute, module.compute_what_cannot_be_pickled)
+    yield module
+    del sys.modules["a_program_of_workers"]
+
+
+class Data(dict):
+    """A dict to which there can be weak references."""
+
+
+@pytest.fixture
+def data():
+    return freeze(Data(list=[1, [2]]))
+
+
+def check_computed(computed, program, data):
+    first, second = computed
+    assert type(first) is type(second["of"]) is first.of is program.Result
+    assert first.parts[0] is data["list"]
+    assert second["of"].of is data
+    assert first == program.Result([[1, [2]], "text"], program.Result)
+    first.parts.append(3)  # a copy that is not frozen
+
+
+def test_a_pool_gives_results_and_exceptions_of_frozen_classes(program, data):
+    with futures.InterpreterPoolExecutor(1) as pool:
+        check_computed(pool.submit(program.compute, data).result(60), program, data)
+        with pytest.raises(program.Fault) as raised:
+            pool.submit(program.fail, data).result(60)
+        text, result = raised.value.args
+        assert text == "no"
+        assert type(result) is program.Result
+        assert result.parts[0] is data["list"]
+
+
+def test_calls_and_queues_pass_instances_of_frozen_classes(program, other):
+    data = freeze(Data(list=[1, [2]]))
+    check_computed(other.call(program.compute, data), program, data)
+    queue = interpreters.create_queue()
+    other.prepare_main(queue=queue, compute=program.compute, data=data)
+    for _ in range(2):
+        other.exec("queue.put(compute(data))")
+    check_computed(queue.get(), program, data)
+    gone = weakref.ref(data, lambda _: None)
+    other.exec("del data")
+    del data  # a message that is left in the queue has another
+    gc.collect()
+    assert gone() is not None
+    del queue
+    other.exec("del queue")
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_message_of_an_interpreter_that_has_ended_is_read(program, data):
+    other, queue = interpreters.create(), interpreters.create_queue()
+    other.prepare_main(queue=queue, compute=program.compute, data=data)
+    other.exec("queue.put(compute(data))")
+    kept = queue.get()
+    other.close()
+    check_computed(kept, program, data)
+
+
+def test_what_cannot_be_pickled_is_refused_as_before(program, data, other):
+    with pytest.raises(interpreters.NotShareableError):
+        other.call(program.compute_what_cannot_be_pickled, data)
+    with pytest.raises(interpreters.NotShareableError):
+        interpreters.create_queue().put(program.Result([lambda: 1]))
+    assert other.call(program.compute, data)

@@ -453,6 +453,37 @@ pub unsafe extern "C" fn _PyImmutable_Share(
     }
 }
 
+/// `_PyImmutable_PickleAround`
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive, with no exception set; `receive` may be written. Python code runs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _PyImmutable_PickleAround(
+    op: Object,
+    receive: *mut Option<unsafe extern "C" fn(*mut ffi::_xidata) -> Object>,
+) -> Object {
+    // SAFETY: the caller's.
+    unsafe {
+        let Some(pickled) = share::transfer::pickled(op) else { return std::ptr::null_mut() };
+        *receive = Some(receive_pickled);
+        pickled
+    }
+}
+
+/// The receiving end of an object that was pickled around what is frozen in it.
+unsafe extern "C" fn receive_pickled(data: *mut ffi::_xidata) -> Object {
+    // SAFETY: as `receive_object`.
+    unsafe {
+        let pickled = receive_object(data);
+        if pickled.is_null() {
+            return pickled;
+        }
+        let made = share::transfer::unpickled(pickled).unwrap_or(std::ptr::null_mut());
+        ffi::Py_DecRef(pickled);
+        made
+    }
+}
+
 /// The receiving end of a frozen object that is passed by reference.
 unsafe extern "C" fn receive_object(data: *mut ffi::_xidata) -> Object {
     // SAFETY: called by CPython with a GIL held, and data that holds an object. The object may be of a type of the

@@ -3,9 +3,11 @@
 //! A frozen object passes as a counted pointer through everything that 3.15 has to pass an object
 //! (`_PyObject_GetXIData` in crossinterp.c) and through the channels of this runtime.
 
+use std::ffi::CStr;
+
 use crate::object::ffi;
 use crate::object::header::{self, Object, STATIC};
-use crate::object::raise::Raised;
+use crate::object::raise::{self, Raised};
 
 /// Whether `op` passes by reference. A plain constant of the builtin types, which CPython passes itself, does not.
 ///
@@ -57,6 +59,49 @@ pub unsafe fn must_share(op: Object) -> bool {
     }
     // SAFETY: the caller's.
     unsafe { among(op, DEPTH) }
+}
+
+/// For an object that CPython cannot pickle, a frozen one from which [`unpickled`] makes a copy that refers to the same
+/// frozen objects. New reference; `None`, with no exception set, if that cannot be had.
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive. No exception is set. Python code runs.
+pub unsafe fn pickled(op: Object) -> Option<Object> {
+    // SAFETY: the caller's.
+    unsafe {
+        if ffi::imm_allocator_is_shared() == 0 {
+            return None;
+        }
+        let made = call(c"dumps", op);
+        if made.is_err() {
+            ffi::PyErr_Clear();
+        }
+        made.ok()
+    }
+}
+
+/// What [`pickled`] was given, copied as far as it was not frozen. New reference.
+///
+/// # Errors
+/// A Python exception is set.
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive, which [`pickled`] has made. Python code runs.
+pub unsafe fn unpickled(op: Object) -> Result<Object, Raised> {
+    // SAFETY: the caller's.
+    unsafe { call(c"loads", op) }
+}
+
+unsafe fn call(function: &CStr, op: Object) -> Result<Object, Raised> {
+    // SAFETY: as `pickled`.
+    unsafe {
+        let module = raise::unless_null(ffi::PyImport_ImportModule(c"immutable._references".as_ptr()))?;
+        let function = ffi::PyObject_GetAttrString(module, function.as_ptr());
+        ffi::Py_DecRef(module);
+        let answer = ffi::PyObject_CallOneArg(raise::unless_null(function)?, op);
+        ffi::Py_DecRef(function);
+        raise::unless_null(answer)
+    }
 }
 
 /// Raises RuntimeError unless memory that one interpreter allocated may be released by another.
