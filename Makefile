@@ -66,7 +66,7 @@ type-table: all ## writes TYPES.md: what freezing does to every type of the stan
 	@build/release/python tests/type_table.py > build/types.md && mv build/types.md TYPES.md
 
 test-leaks: all ## every Python test 100 times over: live frozen objects and allocated blocks must come back (ARGS=)
-	@tools/test-python release --leaks=100 $(or $(ARGS),tests)
+	@GLIBC_TUNABLES=glibc.malloc.tcache_count=0 tools/test-python release --leaks=100 $(or $(ARGS),tests)
 
 valgrind-core: tools-bench ## the counting protocol and the model heap under valgrind
 	@tools/valgrind-core $(ARGS)

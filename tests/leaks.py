@@ -3,7 +3,8 @@
 After some runs to warm up, a round of N runs must bring back every number of `immutable._stats()` and the number of
 blocks that CPython's allocator has given out. Where one is higher, further rounds tell a leak from a cache that fills:
 a test leaks if the number rises in every one of ROUNDS rounds. The memory of the C library, from which the Rust core's
-tables and records come, is compared in bytes, and may vary by less than one block for each run.
+tables and records come, is compared in bytes, and may vary by less than one block for each run. What the caches of its
+threads hold counts as given out, so they fill for some rounds unless they are off (GLIBC_TUNABLES, in the Makefile).
 
 Each run sets up and tears down every fixture of the test, those of its module and of the session too: pytest lets the
 ones that last longer keep something for each use. What pytest itself holds is moved out of the collector's sight, so
