@@ -784,7 +784,7 @@ def test_a_frozen_abstract_class_forgets_subclasses_that_are_gone():
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_what_is_registered_with_an_abstract_subclass_counts_as_long_as_that_lives(gone, elsewhere):
-    class Above(abc.ABC):
+    class Above(abc.ABC):  # noqa: B024 - only its subclasses matter
         pass
 
     freeze(Above)
@@ -808,7 +808,9 @@ def test_what_is_registered_with_an_abstract_subclass_counts_as_long_as_that_liv
         del Below
     gc.collect()
     there = elsewhere()
-    there.run("assert issubclass(bytes, Above) is not gone and not issubclass(bytearray, Above)", Above=Above, gone=gone)
+    there.run(
+        "assert issubclass(bytes, Above) is not gone and not issubclass(bytearray, Above)", Above=Above, gone=gone
+    )
     assert issubclass(bytes, Above) is not gone
 
 

@@ -460,7 +460,8 @@ def test_pdb_runs_a_frozen_function_step_by_step(tmp_path, monkeypatch):
     commands = ["next", "step", "args", "p n * 10", "up", "!a = 5", "p a", "down", "return", "next", "p b", "continue"]
     mutable = debug(commands)
     assert mutable[0] == 8
-    assert "(Pdb) 40" in mutable[1] and "(Pdb) 8" in mutable[1]
+    assert "(Pdb) 40" in mutable[1]
+    assert "(Pdb) 8" in mutable[1]
     freeze(walked.walk)
     assert debug(commands) == mutable
     result, written = debug(["p $_frame", "continue"])

@@ -192,7 +192,7 @@ def test_an_allocator_of_one_interpreter_forbids_passing_and_says_what_to_do(all
     assert [("PYTHONMALLOC=mimalloc" in line) for line in done.stdout.splitlines()] == [True, True, True], done.stdout
 
 
-# ---- What has a frozen class of another interpreter -------------------------------------------------------------------
+# ---- What has a frozen class of another interpreter ------------------------------------------------------------------
 
 PROGRAM = """
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Pickles in which frozen objects stay what they are, for what passes between interpreters and cannot be pickled as usual.
+"""Pickles that refer to frozen objects, for what passes between interpreters and cannot be pickled as usual.
 
 An instance of a frozen class that was made in another interpreter than the class, such as an exception that a frozen
 function has raised in a worker, cannot be pickled there by the name of its class: under that name stands another class.
