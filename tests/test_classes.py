@@ -11,7 +11,7 @@ import typing
 from dataclasses import dataclass, field
 
 import pytest
-from leaks import SMALLEST_BLOCK, malloc_bytes
+from leaks import SMALLEST_BLOCK, malloc_bytes, sees_malloc
 
 from immutable import MutationError, NotFreezableError, freeze, is_frozen
 
@@ -765,6 +765,7 @@ def test_protocols_work_frozen():
     assert freeze(Fitting()).area() == 1.5
 
 
+@sees_malloc
 def test_a_frozen_abstract_class_forgets_subclasses_that_are_gone():
     def memory_after(subclasses):
         for _ in range(subclasses):

@@ -76,9 +76,10 @@ LEAKING = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.allocator] if "alloc" in name else []) for name in LEAKING]
-)
+MARKS = {"allocated blocks": [pytest.mark.allocator], "bytes of malloc": [leaks.sees_malloc]}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, [])) for name in LEAKING])
 def test_a_test_that_leaves_something_fails_and_the_report_says_what(name, run):
     outcomes, output = run(f"""
         import ctypes
