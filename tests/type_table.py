@@ -424,18 +424,27 @@ MANY = 1000
 
 def shown(value):
     """Text that tells whether the value has changed."""
-    parts = [attempt(repr, value)]
-    for attribute in sorted(set(dir(type(value))) - NOT_COMPARED):
-        got = attempt(getattr, value, attribute)
-        if callable(got) or isinstance(got, types.ModuleType) or f"{name_of(type(value))}.{attribute}" in NOT_COMPARED:
-            continue
-        parts.append((attribute, attempt(repr, got)))
-    contents = attempt(lambda: [item for item in vars(value).items() if item[0] not in NOT_COMPARED])
-    parts.append(attempt(lambda: repr(sorted(contents, key=repr))))
-    parts.append(attempt(lambda: repr(value.__reduce_ex__(4))) if not isinstance(value, type) else None)
-    parts.append(attempt(lambda: repr(list(itertools.islice(value, MANY)))))
+    global showing
+    showing = True
+    try:
+        parts = [attempt(repr, value)]
+        for attribute in sorted(set(dir(type(value))) - NOT_COMPARED):
+            got = attempt(getattr, value, attribute)
+            is_left_out = f"{name_of(type(value))}.{attribute}" in NOT_COMPARED
+            if callable(got) or isinstance(got, types.ModuleType) or is_left_out:
+                continue
+            parts.append((attribute, attempt(repr, got)))
+        contents = attempt(lambda: [item for item in vars(value).items() if item[0] not in NOT_COMPARED])
+        parts.append(attempt(lambda: repr(sorted(contents, key=repr))))
+        parts.append(attempt(lambda: repr(value.__reduce_ex__(4))) if not isinstance(value, type) else None)
+        parts.append(attempt(lambda: repr(list(itertools.islice(value, MANY)))))
+    finally:
+        showing = False
     return re.sub(r"0x[0-9a-f]+", "", repr(parts))
 
+
+showing = False
+"""Whether a value is being shown: what is shown of it must not depend on how fast the machine is."""
 
 attempts = 0
 """How many are under way."""
@@ -455,7 +464,7 @@ def attempt(function, *given):
 
 def end_attempt(signum, frame):
     """Called every few seconds, since some methods would go on for ever."""
-    if attempts:
+    if attempts and not showing:
         raise TimeoutError
 
 
