@@ -1,10 +1,15 @@
 """Graphs of ten million objects: time, peak memory while freezing, and none kept afterwards."""
 
 import json
+import sysconfig
 
 import pytest
 
 pytestmark = pytest.mark.scale
+counts_memory = pytest.mark.skipif(
+    "thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS"),
+    reason="what ThreadSanitizer notes of each byte counts as memory of the process",
+)
 
 BOOKKEEPING_PER_OBJECT = 24  # bytes, at the peak of a freeze
 
@@ -94,6 +99,7 @@ def measure(run_python, build, objects, record_property):
 
 
 @pytest.mark.allocator
+@counts_memory
 @pytest.mark.parametrize("build", [WIDE, DEEP], ids=["wide", "deep"])
 def test_ten_million_objects_freeze_in_24_bytes_each_and_keep_none(build, run_python, record_property):
     cost = measure(run_python, build, 10_000_000, record_property)
@@ -105,6 +111,7 @@ def test_ten_million_objects_freeze_in_24_bytes_each_and_keep_none(build, run_py
 
 
 @pytest.mark.allocator
+@counts_memory
 def test_one_cycle_of_ten_million_objects_keeps_its_component_record_only(run_python, record_property):
     cost = measure(run_python, RING, 10_000_000, record_property)
     assert cost["objects"] == 10_000_000
