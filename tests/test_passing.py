@@ -195,7 +195,7 @@ def test_an_allocator_of_one_interpreter_forbids_passing_and_says_what_to_do(all
 # ---- What has a frozen class of another interpreter ------------------------------------------------------------------
 
 PROGRAM = """
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 class Fault(Exception):
     pass

@@ -10,7 +10,7 @@ from types import FunctionType
 
 from _immutable import freeze, is_frozen
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+from immutable._freezability import _HEAP_TYPE
 
 
 def _was_frozen(obj):

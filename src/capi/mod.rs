@@ -431,15 +431,15 @@ pub unsafe extern "C" fn _PyImmutable_FindView(function: Object, interpreter: i6
     unsafe { share::view::find(function, interpreter) }
 }
 
+/// The receiving end of what is passed to another interpreter (`xid_newobjfunc`).
+type Receive = unsafe extern "C" fn(*mut ffi::_xidata) -> Object;
+
 /// `_PyImmutable_Share`
 ///
 /// # Safety
 /// The caller holds a GIL and `op` alive; `receive` may be written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _PyImmutable_Share(
-    op: Object,
-    receive: *mut Option<unsafe extern "C" fn(*mut ffi::_xidata) -> Object>,
-) -> c_int {
+pub unsafe extern "C" fn _PyImmutable_Share(op: Object, receive: *mut Option<Receive>) -> c_int {
     // SAFETY: the caller's.
     unsafe {
         match share::transfer::is_shared(op) {
@@ -458,10 +458,7 @@ pub unsafe extern "C" fn _PyImmutable_Share(
 /// # Safety
 /// The caller holds a GIL and `op` alive, with no exception set; `receive` may be written. Python code runs.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _PyImmutable_PickleAround(
-    op: Object,
-    receive: *mut Option<unsafe extern "C" fn(*mut ffi::_xidata) -> Object>,
-) -> Object {
+pub unsafe extern "C" fn _PyImmutable_PickleAround(op: Object, receive: *mut Option<Receive>) -> Object {
     // SAFETY: the caller's.
     unsafe {
         let Some(pickled) = share::transfer::pickled(op) else { return std::ptr::null_mut() };

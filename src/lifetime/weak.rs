@@ -76,6 +76,19 @@ unsafe fn referent<'a>(weak: Weak) -> &'a AtomicPtr<ffi::PyObject> {
     unsafe { AtomicPtr::from_ptr(&raw mut (*weak).wr_object) }
 }
 
+/// A new weak reference to `op` that nobody else has. CPython gives all who want one without a callback the same, which
+/// keeps its referent alive once somebody has frozen it.
+///
+/// # Errors
+/// MemoryError is set, or TypeError if there can be none.
+///
+/// # Safety
+/// The caller holds a GIL and `op` alive.
+pub unsafe fn own_reference(op: Object) -> Result<Object, Raised> {
+    // SAFETY: the caller's. The callback does nothing: it asks whether a dead weak reference is true.
+    unsafe { raise::unless_null(ffi::PyWeakref_NewRef(op, (&raw mut ffi::PyBool_Type).cast())) }
+}
+
 // ---- Lists of a frozen object
 
 unsafe fn find(op: Object, interpreter: i64) -> *mut Node {
@@ -88,19 +101,6 @@ unsafe fn find(op: Object, interpreter: i64) -> *mut Node {
         }
         node
     }
-}
-
-/// A new weak reference to `op` that nobody else has. CPython gives all who want one without a callback the same, which
-/// keeps its referent alive once somebody has frozen it.
-///
-/// # Errors
-/// MemoryError is set, or TypeError if there can be none.
-///
-/// # Safety
-/// The caller holds a GIL and `op` alive.
-pub unsafe fn own_reference(op: Object) -> Result<Object, Raised> {
-    // SAFETY: the caller's. The callback does nothing: it asks whether a dead weak reference is true.
-    unsafe { raise::unless_null(ffi::PyWeakref_NewRef(op, (&raw mut ffi::PyBool_Type).cast())) }
 }
 
 /// Releases the node of a list that is empty, so that nothing is kept for interpreters that are gone.
