@@ -9,9 +9,12 @@ import gc
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from concurrent import interpreters
 from concurrent.futures import InterpreterPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from graphs import frozen_now
@@ -288,6 +291,27 @@ def test_a_watcher_is_not_told_of_the_end_of_a_dict_that_another_interpreter_wat
         assert _testcapi.get_dict_watcher_events() == []
     finally:
         _testcapi.clear_dict_watcher(watcher)
+
+
+def test_interpreters_ask_for_the_hash_of_one_object_at_the_same_time(everywhere_at_once):
+    """Each object computes it when it is first asked for; ThreadSanitizer tells if that is a race."""
+
+    def row(n):
+        moment = datetime(2000, 1, 1, n % 24, tzinfo=UTC)
+        times = (moment, moment.date(), moment.timetz(), timedelta(n))
+        return bytes([n, 1]), (n, 1), frozenset([n]), frozendict(a=n), Decimal(n), *times
+
+    source = """
+        import time
+        rows, hashes, start = shared
+        while time.monotonic() < start:
+            pass
+        assert [list(map(hash, row)) for row in rows] == hashes
+    """
+    hashes = [list(map(hash, row(n))) for n in range(200)]
+    everywhere_at_once(
+        textwrap.dedent(source), freeze(([row(n) for n in range(200)], hashes, time.monotonic() + 0.5))
+    )
 
 
 # ---- What would be unsafe -------------------------------------------------------
