@@ -52,6 +52,7 @@ RUN_SELDOM = {
 # Not run again at all.
 LEFT_OUT = {
     "tests/test_weakrefs.py::test_nothing_is_kept_for_an_interpreter_that_is_gone*": "looks for leaks itself",
+    "tests/test_docs.py::test_every_snippet_*[[]GUIDE.md]": "shows a warning that is given once in a process",
     "tests/test_leaks.py::*": "runs this plugin in processes of its own",
     "tests/stress/test_program.py::*": "runs a program that looks for leaks itself, in processes of its own",
 }
