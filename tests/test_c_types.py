@@ -445,6 +445,16 @@ def test_types_are_shared_once_the_runtime_is_imported_or_a_second_interpreter_m
     """)
 
 
+def test_a_program_that_freezes_nothing_shares_no_type(run_python):
+    """The library loads the runtime by itself, for what is per interpreter there."""
+    run_python("""
+        import array, decimal, enum, functools, re, reprlib, struct, sys
+        assert "_immutable" in sys.modules
+        types = array.array, decimal.Decimal, re.Pattern, struct.Struct
+        assert all(sys.getrefcount(cls) < 1 << 30 for cls in types)
+    """)
+
+
 def test_the_zone_of_a_datetime_freezes_with_it():
     class Zone(Offset):
         pass

@@ -313,6 +313,17 @@ print("closed")
     assert done == "closed\n"
 
 
+def test_the_end_of_a_program_that_froze_nothing_collects_no_more_often_than_it_must(run_python):
+    def collections(work):
+        shown = run_python(
+            f"import enum, functools, gc, re\n{work}\ngc.disable()\ngc.set_debug(gc.DEBUG_STATS)", with_errors=True
+        )
+        return shown.count("gc: collecting generation")
+
+    froze = "from immutable import freeze\ndef f(): return re\nfreeze(f)\nf()"
+    assert 0 < collections("") < collections(froze)
+
+
 def test_the_last_finalizers_may_freeze_and_catch_what_is_refused(end):
     done = end(
         """

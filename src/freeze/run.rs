@@ -26,11 +26,15 @@ pub struct Terms {
     pub named: Object,
     /// A module that is frozen as a whole, whatever its policy. Borrowed, may be null.
     pub whole: Object,
+    /// The objects are the runtime's own, and refer to nothing of the program's: it may freeze nothing, so its types of C
+    /// modules and what belongs to its interpreter stay as they are.
+    pub own: bool,
 }
 
 impl Terms {
     /// Nothing.
-    pub const NONE: Terms = Terms { isolated: false, named: std::ptr::null_mut(), whole: std::ptr::null_mut() };
+    pub const NONE: Terms =
+        Terms { isolated: false, named: std::ptr::null_mut(), whole: std::ptr::null_mut(), own: false };
 }
 
 /// Freezes everything that `roots` reach, or nothing.
@@ -186,8 +190,13 @@ unsafe fn attempt(
     // SAFETY: nothing between the search and the last use of the graph runs
     // Python code; references are given up after that.
     unsafe {
-        c_type::settle();
-        let Ok(state) = vital::marked() else { return Attempt::Ended(Err(Raised)) };
+        let state = if terms.own {
+            interpreter::current().ok_or(Raised)
+        } else {
+            c_type::settle();
+            vital::marked()
+        };
+        let Ok(state) = state else { return Attempt::Ended(Err(Raised)) };
         let mut graph = Graph::new(state, Reach::Freezable, terms.named);
         graph.freeze_whole(terms.whole);
         match copy_of(inside) {

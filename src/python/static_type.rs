@@ -166,7 +166,7 @@ unsafe fn ready_frozen_types() -> Result<(), Raised> {
             let made = ffi::imm_ready_frozen_type(ty);
             raise::unless_negative(made)?;
             if made > 0 {
-                run::freeze(&[(*ty).tp_dict, (*ty).tp_bases, (*ty).tp_mro], Terms::NONE)?;
+                run::freeze(&[(*ty).tp_dict, (*ty).tp_bases, (*ty).tp_mro], Terms { own: true, ..Terms::NONE })?;
             }
         }
         module_type::hide_namespace();

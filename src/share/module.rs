@@ -288,15 +288,18 @@ impl Modules {
         self.twins.insert(proxy, twin);
     }
 
-    /// Drops `sys.mut_modules`. True if there was one.
+    /// Drops `sys.mut_modules`. True if a module was in it.
     ///
     /// # Safety
     /// As [`Modules::table`]. Python code may run.
     pub unsafe fn drop_table(&mut self) -> bool {
         let table = std::mem::replace(&mut self.table, ptr::null_mut());
-        // SAFETY: owned, or null.
-        unsafe { ffi::Py_DecRef(table) };
-        !table.is_null()
+        // SAFETY: owned, and a dict, or null.
+        unsafe {
+            let had_modules = !table.is_null() && ffi::PyDict_Size(table) > 0;
+            ffi::Py_DecRef(table);
+            had_modules
+        }
     }
 
     /// Drops the twins. True if there was one.
