@@ -304,6 +304,8 @@ unsafe fn share(ty: Type) -> Result<(), Raised> {
         }
         let module = (*ty.cast::<ffi::PyHeapTypeObject>()).ht_module;
         interpreter::current().ok_or(Raised)?.extensions.set_module(ty, module)?;
+        // By which its interpreter knows it without a look-up: `_PyType_ModuleHere`.
+        header::set_owner(module, module::owner_mark());
         header::set_refcnt(ty.cast(), count::IMMORTAL);
         let published = publish(ty).map_err(|error| raise::no_memory(error))?;
         if published != ty {
@@ -328,7 +330,8 @@ pub unsafe fn forget_module(module: Object) {
     }
 }
 
-/// The module of a frozen type in the running interpreter, borrowed.
+/// The module of a frozen type in the running interpreter, borrowed. `_PyType_ModuleHere` asks only where that is not the
+/// one which the type was made for, or not known to be.
 ///
 /// `may_import` permits to import it if this interpreter has none; without, and when that fails, it is the module that the
 /// type was made for.
