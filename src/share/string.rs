@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use parking_lot::RwLock;
 
@@ -85,7 +85,8 @@ impl Eq for ByValue {}
 
 static KEPT: RwLock<Option<HashSet<ByValue>>> = RwLock::new(None);
 /// Whether there may be any, to be asked without a lock.
-static KEEPS: AtomicBool = AtomicBool::new(false);
+#[unsafe(no_mangle)]
+pub static _PyImmutable_KeepsStrings: AtomicI32 = AtomicI32::new(0);
 
 /// Keeps an immortal string that frozen graphs may hold, and whose interpreter ends.
 ///
@@ -98,7 +99,7 @@ pub unsafe fn keep(op: Object) {
     if kept.try_reserve(1).is_ok() {
         kept.insert(ByValue(op));
         // Relaxed: whoever misses it makes another string, as if this came a moment later.
-        KEEPS.store(true, Ordering::Relaxed);
+        _PyImmutable_KeepsStrings.store(1, Ordering::Relaxed);
     }
 }
 
@@ -107,14 +108,11 @@ pub unsafe fn keep(op: Object) {
 /// # Safety
 /// `op` is an exact string; a GIL is held.
 pub unsafe fn kept(op: Object) -> Option<Object> {
-    if !KEEPS.load(Ordering::Relaxed) {
-        return None;
-    }
     KEPT.read().as_ref()?.get(&ByValue(op)).map(|found| found.0)
 }
 
 /// Keeps nothing any more: the main interpreter ends, which releases what it has interned, and is the last.
 pub fn forget() {
     *KEPT.write() = None;
-    KEEPS.store(false, Ordering::Relaxed);
+    _PyImmutable_KeepsStrings.store(0, Ordering::Relaxed);
 }

@@ -312,7 +312,9 @@ typedef struct {
 /* Immortal interned strings that frozen objects may hold are kept when their
  * interpreter, which is not the main one, ends: it tells them one by one. The
  * other function gives the one kept that equals the exact string s, for the
- * running interpreter to intern: borrowed, or NULL without an exception. */
+ * running interpreter to intern: borrowed, or NULL without an exception. Most
+ * processes keep none. */
+PyAPI_DATA(int) _PyImmutable_KeepsStrings;
 PyAPI_FUNC(void) _PyImmutable_KeepString(PyObject *s);
 PyAPI_FUNC(PyObject *) _PyImmutable_KeptString(PyObject *s);
 
