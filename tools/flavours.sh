@@ -1,12 +1,12 @@
 # The kinds of build, sourced by the scripts that make or use one. One folder each: build/<flavour>.
 # describe_flavour FLAVOUR sets: source_tree (patched or pristine), configure_flags, rust_flags, rust_env,
 # run_env (for commands that run the interpreter), check_env (for those of whose reports the first ends it),
-# test_selection (arguments of pytest), stack_limit (for ulimit -s), use_ccache.
+# test_selection (arguments of pytest), stack_limit (for ulimit -s), use_ccache, is_profiled (with PGO).
 
 flavours='release debug asan tsan pgo stock stock-debug stock-pgo'
 
 describe_flavour() {
-    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() check_env=() test_selection=() stack_limit=$(ulimit -s) use_ccache=yes
+    source_tree=patched configure_flags=() rust_flags='' rust_env=() run_env=() check_env=() test_selection=() stack_limit=$(ulimit -s) use_ccache=yes is_profiled=no
     case $1 in
     stock*) source_tree=pristine ;;
     esac
@@ -19,7 +19,7 @@ describe_flavour() {
     pgo | stock-pgo)
         # The profile is part of the input, and ccache would have to be told.
         configure_flags=(--enable-optimizations --with-lto)
-        use_ccache=no
+        use_ccache=no is_profiled=yes
         ;;
     asan)
         configure_flags=(--with-address-sanitizer --with-pydebug)
