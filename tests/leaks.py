@@ -53,6 +53,8 @@ RUN_SELDOM = {
 LEFT_OUT = {
     "tests/test_weakrefs.py::test_nothing_is_kept_for_an_interpreter_that_is_gone*": "looks for leaks itself",
     "tests/test_docs.py::test_every_snippet_*[[]GUIDE.md]": "shows a warning that is given once in a process",
+    "tests/test_sentinels.py::test_a_sentinel_of_a_module_*": "imports a module whose sentinel lives for the process",
+    "tests/test_sentinels.py::test_a_module_that_runs_again_*": "imports a module whose sentinel lives for the process",
     "tests/test_leaks.py::*": "runs this plugin in processes of its own",
     "tests/stress/test_program.py::*": "runs a program that looks for leaks itself, in processes of its own",
 }
