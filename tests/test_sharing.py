@@ -299,7 +299,7 @@ def test_interpreters_ask_for_the_hash_of_one_object_at_the_same_time(everywhere
     def row(n):
         moment = datetime(2000, 1, 1, n % 24, tzinfo=UTC)
         times = (moment, moment.date(), moment.timetz(), timedelta(n))
-        return bytes([n, 1]), (n, 1), frozenset([n]), frozendict(a=n), Decimal(n), *times
+        return bytes([n, 1]), (n, 1), frozenset([n]), frozendict(a=n), Decimal(n), *times  # noqa: F821
 
     source = """
         import time
@@ -309,9 +309,7 @@ def test_interpreters_ask_for_the_hash_of_one_object_at_the_same_time(everywhere
         assert [list(map(hash, row)) for row in rows] == hashes
     """
     hashes = [list(map(hash, row(n))) for n in range(200)]
-    everywhere_at_once(
-        textwrap.dedent(source), freeze(([row(n) for n in range(200)], hashes, time.monotonic() + 0.5))
-    )
+    everywhere_at_once(textwrap.dedent(source), freeze(([row(n) for n in range(200)], hashes, time.monotonic() + 0.5)))
 
 
 # ---- What would be unsafe -------------------------------------------------------
