@@ -339,13 +339,9 @@ pub unsafe fn forget_module(module: Object) {
 /// # Safety
 /// `ty` is a live heap type with a module; the caller holds a GIL.
 pub unsafe fn module_of(ty: Type, may_import: bool) -> Object {
-    // SAFETY: the caller's. Of a foreign module only what never changes is read: the mark, name and token.
+    // SAFETY: the caller's. Of a foreign module only what never changes is read: the name and token.
     unsafe {
         let home = (*ty.cast::<ffi::PyHeapTypeObject>()).ht_module;
-        let mark = module::owner_mark();
-        if mark != 0 && header::owner(home) == mark {
-            return home;
-        }
         let Some(state) = interpreter::existing() else { return home };
         if let Some(&found) = state.extensions.modules.get(&ty)
             && ffi::imm_module_token(found) == ffi::imm_module_token(home)
