@@ -4,7 +4,6 @@ import gc
 import itertools
 import subprocess
 import sys
-import sysconfig
 import textwrap
 import threading
 import types
@@ -12,12 +11,13 @@ from concurrent import interpreters
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sanitizers import UNDER_TSAN
 
 pytest_plugins = ("leaks",)
 
 # Bytes; a thousand nested calls in C do not fit. With a small one CPython built for ThreadSanitizer, which leaves half
 # of it to the sanitizer, puts off every deallocation, and forgets what is left when the thread ends.
-SMALL_STACK = (4096 if "thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS") else 256) * 1024
+SMALL_STACK = (4096 if UNDER_TSAN else 256) * 1024
 
 settings.register_profile(
     "immutable",

@@ -17,13 +17,13 @@ import fnmatch
 import gc
 import os
 import sys
-import sysconfig
 import time
 import warnings
 
 import pytest
 from _pytest.runner import runtestprotocol
 from hypothesis import settings
+from sanitizers import SANITIZED
 
 from immutable import _stats
 
@@ -70,9 +70,7 @@ class _MallInfo(ctypes.Structure):
 _mallinfo = ctypes.CDLL(None).mallinfo2
 _mallinfo.restype = _MallInfo
 
-sees_malloc = pytest.mark.skipif(
-    "sanitizer" in sysconfig.get_config_var("CONFIG_ARGS"), reason="the C library gives out nothing under a sanitizer"
-)
+sees_malloc = pytest.mark.skipif(SANITIZED, reason="the C library gives out nothing under a sanitizer")
 
 COUNTED = (*_stats(), "allocated blocks")
 MEASURED = (*COUNTED, "bytes of malloc")

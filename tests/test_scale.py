@@ -1,14 +1,13 @@
 """Graphs of ten million objects: time, peak memory while freezing, and none kept afterwards."""
 
 import json
-import sysconfig
 
 import pytest
+from sanitizers import UNDER_TSAN
 
 pytestmark = pytest.mark.scale
 counts_memory = pytest.mark.skipif(
-    "thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS"),
-    reason="what ThreadSanitizer notes of each byte counts as memory of the process",
+    UNDER_TSAN, reason="what ThreadSanitizer notes of each byte counts as memory of the process"
 )
 
 BOOKKEEPING_PER_OBJECT = 24  # bytes, at the peak of a freeze
