@@ -9,8 +9,12 @@ import dis
 import gc
 import importlib
 import io
+import os
+import pathlib
 import pdb
+import shutil
 import sys
+import tempfile
 import threading
 import trace
 import weakref
@@ -402,9 +406,20 @@ def test_a_function_that_freezes_itself_under_a_tracer_goes_on(module):
 # ---- tools of the standard library -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def folder():
+    """One for all runs: the caches of tools keep something for each path of a file."""
+    path = pathlib.Path(tempfile.gettempdir(), f"immutable-monitoring-{os.getpid()}")
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
 def imported(name, folder, monkeypatch, source="def double(a):\n    b = a * 2\n    return b\n"):
-    """A module in a file, which tools look for."""
-    (folder / f"{name}.py").write_text(source)
+    """A module in a file, which tools look for; pdb warns where they find one of another date."""
+    file = folder / f"{name}.py"
+    file.write_text(source)
+    os.utime(file, (0, 0))
     monkeypatch.syspath_prepend(folder)
     made = importlib.import_module(name)
     del sys.modules[name]
@@ -425,12 +440,12 @@ class Breaks(bdb.Bdb):
 
 
 @pytest.mark.parametrize("backend", ["settrace", "monitoring"])
-def test_a_debugger_stops_at_breakpoints_in_a_frozen_function(backend, tmp_path, monkeypatch):
-    debugged = imported("debugged", tmp_path, monkeypatch)
+def test_a_debugger_stops_at_breakpoints_in_a_frozen_function(backend, folder, monkeypatch):
+    debugged = imported("debugged", folder, monkeypatch)
     freeze(debugged.double)
     debugged.double(1)
     debugger = Breaks(backend)
-    assert debugger.set_break(str(tmp_path / "debugged.py"), 3) is None
+    assert debugger.set_break(str(folder / "debugged.py"), 3) is None
     previous = sys.gettrace()
     try:
         assert debugger.runcall(debugged.double, 4) == 8
@@ -441,9 +456,9 @@ def test_a_debugger_stops_at_breakpoints_in_a_frozen_function(backend, tmp_path,
     assert debugger.stops == [(3, 4), (3, 5)]
 
 
-def test_pdb_runs_a_frozen_function_step_by_step(tmp_path, monkeypatch):
+def test_pdb_runs_a_frozen_function_step_by_step(folder, monkeypatch):
     source = "def double(n):\n    return n + n\n\ndef walk(a):\n    breakpoint()\n    b = double(a)\n    return b\n"
-    walked = imported("walked", tmp_path, monkeypatch, source)
+    walked = imported("walked", folder, monkeypatch, source)
     monkeypatch.setattr(sys, "breakpointhook", sys.breakpointhook)
     previous = sys.gettrace()
 
@@ -469,8 +484,8 @@ def test_pdb_runs_a_frozen_function_step_by_step(tmp_path, monkeypatch):
     assert "(Pdb) *** NameError: name '__pdb_convenience_variables' is not defined" in written
 
 
-def test_trace_counts_the_lines_of_a_frozen_function(tmp_path, monkeypatch):
-    counted = imported("counted", tmp_path, monkeypatch)
+def test_trace_counts_the_lines_of_a_frozen_function(folder, monkeypatch):
+    counted = imported("counted", folder, monkeypatch)
     freeze(counted.double)
     tracer = trace.Trace(count=True, trace=False)
     previous = sys.gettrace()
@@ -478,7 +493,7 @@ def test_trace_counts_the_lines_of_a_frozen_function(tmp_path, monkeypatch):
         assert tracer.runfunc(counted.double, 1) == tracer.runfunc(counted.double, 1) == 2
     finally:
         sys.settrace(previous)
-    path = str(tmp_path / "counted.py")
+    path = str(folder / "counted.py")
     assert {line: n for (name, line), n in tracer.results().counts.items() if name == path} == {2: 2, 3: 2}
 
 
