@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import platform
 import subprocess
 import weakref
 from concurrent import interpreters
@@ -224,6 +225,39 @@ def test_counts_are_exact(example, without_collector):
     assert frozen_now()["frozen_objects"] > before["frozen_objects"]
     del root
     assert frozen_now() == before
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the call is an ordinary one on other machines")
+@pytest.mark.parametrize("interpreters", [1, 2])
+def test_taking_a_reference_changes_no_register_but_the_vector_ones(run_python, interpreters):
+    path = compiled(FOREIGN / "registers.c")
+    run_python(
+        """
+        import sys
+        sys.path[:0] = sys.argv[2:]
+        from _immutable import _set_reference_count
+        from concurrent.interpreters import create
+        from registers import sum, take
+        from test_saturation import KINDS, MOST
+        if int(sys.argv[1]) > 1:
+            create().close()
+        for make in KINDS:
+            target = make()
+            for odd in 0, 1:
+                assert not take(target, odd)
+            assert sum(target, *range(1, 9)) == 36 + 2 + 6 + 12 + 20 + 30 + 42 + 56 + 8
+            count = sys.getrefcount(target)
+            for odd in 0, 1:
+                _set_reference_count(target, MOST)
+                beyond = [target]
+                assert not take(target, odd)
+                assert sys._is_immortal(target)
+                _set_reference_count(target, count)
+        """,
+        str(interpreters),
+        str(path.parent),
+        str(Path(__file__).parent),
+    )
 
 
 def test_instances_pass_between_interpreters_by_reference(example):

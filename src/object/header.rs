@@ -14,6 +14,7 @@
 //! describes the bits that are ours.
 
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::ffi;
@@ -66,6 +67,9 @@ struct Header {
     flags: u16,
     ty: Type,
 }
+
+/// Offset of the upper byte of an object's flags.
+pub const UPPER_FLAGS: usize = offset_of!(Header, flags) + 1;
 
 const _: () = assert!(size_of::<Header>() == size_of::<ffi::PyObject>());
 const _: () = assert!(size_of::<ffi::PyGC_Head>() == 16);
