@@ -252,6 +252,7 @@ def test_taking_a_reference_changes_no_register_but_the_vector_ones(run_python, 
                 beyond = [target]
                 assert not take(target, odd)
                 assert sys._is_immortal(target)
+                del beyond
                 _set_reference_count(target, count)
         """,
         str(interpreters),

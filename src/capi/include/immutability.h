@@ -76,6 +76,12 @@ extern "C" {
 #  define _Py_COUNT(op) ((op)->ob_refcnt)
 #endif
 
+/* The test for negative words, that is immortal and frozen objects. No word lies
+ * between the highest frozen one and -1, and for another bound than zero the
+ * compiler tests in memory: for zero it loads the word. */
+#define _Py_IS_NEGATIVE(op) \
+    (_Py_CAST(int32_t, _Py_COUNT(op)) < _Py_CAST(int32_t, 0xFFFF0000U))
+
 /* ---- Marker --------------------------------------------------------------
  *
  * A note in every module compiled with this header, by which the runtime knows
