@@ -12,6 +12,7 @@ import collections
 import contextlib
 import datetime
 import enum
+import gc
 import importlib
 import inspect
 import itertools
@@ -348,6 +349,7 @@ def name_of(cls):
 
 def all_types():
     """Every type, by name; of several with the same one, what is made in C comes first, and the others are numbered."""
+    gc.collect()  # the library makes some classes only to make others of them
     found, pending = {}, [object]
     while pending:
         cls = pending.pop()

@@ -601,6 +601,16 @@ unsafe fn freeze_leaf(op: Object, ty: Type, flags: u16) -> bool {
     }
 }
 
+/// False if `op`, which is not frozen, is of a class whose instances are frozen by name only: one written in Python.
+///
+/// # Safety
+/// `op` is alive.
+#[inline]
+pub unsafe fn may_be_immutable_by_nature(op: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe { !header::is_python_class(header::type_of(op)) || header::is_immortal_or_shared(op) }
+}
+
 /// False if `op`, which is not frozen, is nothing that `is_frozen` would look into.
 ///
 /// # Safety

@@ -464,6 +464,9 @@ pub unsafe fn is_frozen(op: Object) -> Result<bool, Raised> {
         if header::is_frozen(op) || header::flags(op) & PROXY != 0 {
             return Ok(true);
         }
+        if !graph::may_be_immutable_by_nature(op) {
+            return Ok(false);
+        }
         let state = interpreter::current().ok_or(Raised)?;
         if !graph::may_be_immutable(&state.registry, op) {
             return Ok(false);
