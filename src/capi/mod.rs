@@ -47,6 +47,7 @@ pub unsafe extern "C" fn _PyImmutable_IncRef(op: Object) {
 ///
 /// # Safety
 /// `op` has a frozen count; the reference is the caller's, who holds a GIL.
+#[cfg(any(not(target_arch = "x86_64"), py_ref_debug))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _PyImmutable_DecRef(op: Object) {
     // SAFETY: the caller's.

@@ -14,7 +14,7 @@ pub mod references;
 pub mod release;
 #[cfg(feature = "cpython")]
 pub mod site;
-#[cfg(all(feature = "cpython", target_arch = "x86_64"))]
-pub mod unseen;
 #[cfg(feature = "cpython")]
 pub mod weak;
+#[cfg(all(feature = "cpython", target_arch = "x86_64"))]
+pub mod x86_64;
