@@ -45,7 +45,7 @@ mod cpython {
             .allowlist_type("PyCFunctionObject|PyDictKeysObject|PyDictValues|PyGC_Head|_PyCoCached")
             .allowlist_type("PyFrameObject|PyDictKeyEntry|PyDictUnicodeEntry|PyImmutable_Policy|DictKeysKind")
             .allowlist_function("Py.*|_PyObject_GenericSetAttrWithDict|_Py_Dealloc|_PyDict_FromItems|_PySet_NextEntry|_PyFunction_.*|_PyWeakref_ClearRef|_PyMonitoring_[GS]etLocalEvents|_PyObject_(CallMethod.*|LookupSpecial)|_Py_(INCREF_IncRef|DECREF_DecRef)Total")
-            .allowlist_var("Py.*_Type|PY_MONITORING_TOOL_IDS|_Py_.*_FLAG|_Py_FROZEN_REFCNT|_Py_FROZEN_CALLS|_Py_FROZEN_VERSION|_?Py_TPFLAGS_.*|METH_.*|Py_tp_.*|_Py_NoneStruct|PyExc_.*|_PyLong_.*")
+            .allowlist_var("Py.*_Type|PY_MONITORING_TOOL_IDS|_Py_.*_FLAG|_Py_(FROZEN|BEYOND)_REFCNT|_Py_FROZEN_CALLS|_Py_FROZEN_VERSION|_?Py_TPFLAGS_.*|METH_.*|Py_tp_.*|_Py_NoneStruct|PyExc_.*|_PyLong_.*")
             .blocklist_function("PyImmutable_.*|_PyImmutable_.*|PyErr_WriteToImmutable|.*(V|v)a_?list.*|PyOS_v.*|PyErr_FormatV|PyUnicode_FromFormatV|Py_VaBuildValue|PyBytes_FromFormatV")
             .rustified_enum("PyImmutable_Policy|DictKeysKind")
             .layout_tests(false)

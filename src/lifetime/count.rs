@@ -170,6 +170,18 @@ const IMMORTAL_LOWEST: u32 = 0x8000_0000;
 /// (`PID_MAX_LIMIT`). It is 2^24.
 pub(super) const SATURATION: u32 = 0xFF00_0000;
 
+/// The most threads that Linux has: [`SATURATION`].
+#[cfg(feature = "cpython")]
+const MOST_THREADS: u32 = 1 << 22;
+
+// The test for negative words in `immutability.h` is right for every word there is, and the header knows the encoding.
+#[cfg(feature = "cpython")]
+const _: () = {
+    use crate::object::ffi;
+    assert!(ffi::_Py_FROZEN_REFCNT == FROZEN);
+    assert!(SATURATION + MOST_THREADS < ffi::_Py_BEYOND_REFCNT);
+};
+
 /// The highest count that a frozen object can have.
 pub const MAX_COUNT: u32 = SATURATION - FROZEN - 1;
 

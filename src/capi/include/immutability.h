@@ -79,8 +79,9 @@ extern "C" {
 /* The test for negative words, that is immortal and frozen objects. No word lies
  * between the highest frozen one and -1, and for another bound than zero the
  * compiler tests in memory: for zero it loads the word. */
+#define _Py_BEYOND_REFCNT 0xFFFF0000U
 #define _Py_IS_NEGATIVE(op) \
-    (_Py_CAST(int32_t, _Py_COUNT(op)) < _Py_CAST(int32_t, 0xFFFF0000U))
+    (_Py_CAST(int32_t, _Py_COUNT(op)) < _Py_CAST(int32_t, _Py_BEYOND_REFCNT))
 
 /* ---- Marker --------------------------------------------------------------
  *
@@ -222,7 +223,7 @@ PyAPI_FUNC(void) _PyImmutable_IncRefUnseen(void);
 #    define _PyImmutable_AVX512_REGISTERS \
         , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22" \
         , "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29" \
-        , "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+        , "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
 #  else
 #    define _PyImmutable_AVX512_REGISTERS
 #  endif
