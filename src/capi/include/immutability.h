@@ -216,8 +216,8 @@ PyAPI_FUNC(void) _PyImmutable_DecRef(PyObject *op);
  * frame. So this is a call that it does not see, of a function that takes op in
  * rax and changes no register but those named here. It steps over the red zone,
  * in which a function without calls may keep something. */
-#if defined(__GNUC__) && defined(__x86_64__) && !defined(Py_REF_DEBUG) \
-    && !defined(_Py_THREAD_SANITIZER) && !defined(_Py_OPAQUE_PYOBJECT)
+#if defined(__GNUC__) && defined(__x86_64__) && !defined(_Py_OPAQUE_PYOBJECT) \
+    && !defined(Py_DEBUG) && !defined(Py_REF_DEBUG) && !defined(_Py_THREAD_SANITIZER)
 PyAPI_FUNC(void) _PyImmutable_IncRefUnseen(void);
 #  ifdef __AVX512F__
 #    define _PyImmutable_AVX512_REGISTERS \
