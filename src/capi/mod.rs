@@ -6,6 +6,8 @@
 //! raises SystemError).
 
 mod operation;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,13 +45,12 @@ pub unsafe extern "C" fn _PyImmutable_IncRef(op: Object) {
     unsafe { references::take(op) }
 }
 
-/// `_PyImmutable_DecRef`: the frozen branch of `Py_DECREF`.
+/// `_PyImmutable_DecRef`: the frozen branch of `Py_DECREF`. On x86-64 what is exported comes before it (`x86_64.rs`).
 ///
 /// # Safety
 /// `op` has a frozen count; the reference is the caller's, who holds a GIL.
-#[cfg(any(not(target_arch = "x86_64"), py_ref_debug))]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn _PyImmutable_DecRef(op: Object) {
+#[cfg_attr(any(not(target_arch = "x86_64"), py_ref_debug), unsafe(export_name = "_PyImmutable_DecRef"))]
+pub unsafe extern "C" fn dec_ref(op: Object) {
     // SAFETY: the caller's.
     unsafe { references::give_up(op) }
 }

@@ -168,7 +168,7 @@ const IMMORTAL_LOWEST: u32 = 0x8000_0000;
 /// The headroom above is what increments that are under way at the same moment may use up before the first
 /// of them has stored [`IMMORTAL`]: at most one per thread, and Linux has at most 2^22 threads
 /// (`PID_MAX_LIMIT`). It is 2^24.
-pub(super) const SATURATION: u32 = 0xFF00_0000;
+pub(crate) const SATURATION: u32 = 0xFF00_0000;
 
 /// The most threads that Linux has: [`SATURATION`].
 #[cfg(feature = "cpython")]

@@ -16,5 +16,3 @@ pub mod release;
 pub mod site;
 #[cfg(feature = "cpython")]
 pub mod weak;
-#[cfg(all(feature = "cpython", target_arch = "x86_64"))]
-pub mod x86_64;

@@ -13,7 +13,7 @@ use crate::object::header::{self, GC_PREV_BITS, MEMBER, Object, PyNode};
 ///
 /// False while the process has had one interpreter only: then every thread that counts holds the one GIL, and plain
 /// loads and stores do. It never becomes false again.
-pub(super) static SHARED: AtomicBool = AtomicBool::new(false);
+pub(crate) static SHARED: AtomicBool = AtomicBool::new(false);
 
 /// Makes counts change atomically from now on.
 ///

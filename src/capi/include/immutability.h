@@ -240,6 +240,16 @@ PyAPI_FUNC(void) _PyImmutable_IncRefUnseen(void);
 #else
 #  define _PyImmutable_TakeRef(op) _PyImmutable_IncRef(op)
 #endif
+
+/* Drops a reference to an object whose word is negative. */
+#define _PyImmutable_DropRef(op) \
+    do { \
+        _Py_COUNT_IN_MEMORY(op); \
+        if (_Py_COUNT(op) >= _Py_FROZEN_REFCNT) { \
+            _PyImmutable_DecRef(op); \
+        } \
+    } while (0)
+
 PyAPI_FUNC(void) _PyImmutable_RefcntAdd(PyObject *op, Py_ssize_t n);
 
 /* Ends the resurrection of an object that its own finalizer froze: 1 if it

@@ -1,5 +1,5 @@
-//! The frozen branches of `Py_INCREF` and `Py_DECREF` on x86-64: what [`references`] does most often, in fewer
-//! instructions, and the rest through it.
+//! The frozen branches of `Py_INCREF` and `Py_DECREF` on x86-64: what they do most often in fewer instructions, and the
+//! rest through the functions that serve other machines, `_PyImmutable_IncRef` and `dec_ref`.
 //!
 //! `Py_INCREF` is inline, mostly in functions that call nothing else. A call in its frozen branch would make each of
 //! them keep a frame and save registers, for mutable objects too: half as many instructions again for the next item of
@@ -8,8 +8,8 @@
 
 use std::arch::naked_asm;
 
-use super::count::{FROZEN, SATURATION};
-use super::references::{self, SHARED};
+use crate::lifetime::count::{FROZEN, SATURATION};
+use crate::lifetime::references::SHARED;
 use crate::object::header::{MEMBER, Object, UPPER_FLAGS};
 
 /// What `rsp` is lowered by to keep nine registers, and stay aligned.
@@ -71,13 +71,8 @@ pub unsafe extern "C" fn _PyImmutable_IncRefUnseen() {
         saturation = const SATURATION,
         shared = sym SHARED,
         room = const ROOM,
-        take = sym take,
+        take = sym super::_PyImmutable_IncRef,
     )
-}
-
-extern "C" fn take(op: Object) {
-    // SAFETY: the caller's of the function above.
-    unsafe { references::take(op) }
 }
 
 /// `_PyImmutable_DecRef`: the frozen branch of `Py_DECREF`.
@@ -104,12 +99,6 @@ pub unsafe extern "C" fn _PyImmutable_DecRef(op: Object) {
         member = const MEMBER >> 8,
         shared = sym SHARED,
         last = const FROZEN + 1,
-        give_up = sym give_up,
+        give_up = sym super::dec_ref,
     )
-}
-
-#[cfg(not(py_ref_debug))]
-extern "C" fn give_up(op: Object) {
-    // SAFETY: the caller's of the function above.
-    unsafe { references::give_up(op) }
 }
