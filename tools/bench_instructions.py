@@ -33,15 +33,15 @@ KINDS = {"patched/stock": "stock", "patched/stock_mimalloc": "stock_mimalloc"}  
 LIMITS = {"patched/stock": 0.998, "patched/stock_mimalloc": 1.015}
 TOLERANCE = 1.003
 
+# Of every run, without what the user's may say of the interpreter. Not -I: it would ignore these variables.
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": "0", "LC_ALL": "C"}
+
 _RUNNER = "import runpy, sys; run = runpy.run_path(sys.argv[1])['run']; run(int(sys.argv[2])); run(int(sys.argv[3]))"
 
 
 def count(python, program, loops, allocator=None):
     """Instructions of one whole run: start-up, warm-up, and `loops` loops."""
-    # Not -I: it would ignore these variables.
-    environment = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": "0", "LC_ALL": "C"}
-    if allocator:
-        environment["PYTHONMALLOC"] = allocator
+    environment = ENVIRONMENT | ({"PYTHONMALLOC": allocator} if allocator else {})
     with tempfile.TemporaryDirectory() as folder:
         result = subprocess.run(
             ["setarch", "-R", "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
@@ -56,7 +56,9 @@ def count(python, program, loops, allocator=None):
 
 def compile_imports(python, program):
     """Has what the program imports compiled and stored: no run that counts may be the one that does so."""
-    done = subprocess.run([python, "-P", "-s", "-S", "-c", _RUNNER, program, "1", "1"], stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [python, "-P", "-s", "-S", "-c", _RUNNER, program, "1", "1"], env=ENVIRONMENT, stdin=subprocess.DEVNULL
+    )
     if done.returncode:
         raise Failure(f"{shown(python)} failed on {program.name}")
 
