@@ -488,6 +488,30 @@ def test_blocks_are_counted_when_their_thread_has_ended():
 
 
 @pytest.mark.allocator
+def test_the_block_freed_last_is_the_next_one_handed_out():
+    """Its lines are in the cache still."""
+    made = [Node() for _ in range(100)]
+    again = 0
+    for _ in range(100):
+        place = id(made[50])
+        made[50] = None
+        made[50] = Node()
+        again += id(made[50]) == place
+    assert again > 90
+
+
+@pytest.mark.parametrize("size", [1, 40, 500, 1_000, 10_000, 70_000, 200_000, 3_000_000, 50_000_000])
+def test_memory_asked_for_as_zeros_is_zeros_though_it_was_in_use(size):
+    number = max(2, min(2_000, 10_000_000 // size))
+    zeros = bytes(1)
+    for _ in range(4):
+        used = [bytearray(b"\xff") * size for _ in range(number)]
+        del used[::2]
+        cleared = [bytes(size) for _ in range(number)]
+        assert all(made.count(zeros) == size for made in cleared)
+
+
+@pytest.mark.allocator
 def test_blocks_are_those_of_the_process_however_many_interpreters_there_are(run_python):
     before, during, after = map(
         int,
