@@ -4,9 +4,14 @@ Each case runs in a process of its own: it freezes something, then uses the modu
 interpreter.
 """
 
+import difflib
+import random
 import textwrap
+import urllib.request
 
 import pytest
+
+from immutable import NotFreezableError, freeze
 
 # For each case: what is frozen; how that is used, `frozen` being it; and how the module is used, which must work after.
 CASES = {
@@ -682,6 +687,42 @@ def test_values_that_refusing_modules_give_freeze(run_python):
         assert freeze(logging.Formatter("%(levelname)s: %(message)s")).format(record) == "INFO: message x"
         assert freeze(mailbox.MaildirMessage("Subject: a")).get_subdir() == "new"
     """)
+
+
+def test_values_of_xmlrpc_freeze_and_are_sent_by_any_interpreter(run_python):
+    run_python("""
+        import xmlrpc.client
+        from concurrent import interpreters
+        from immutable import MutationError, freeze
+
+        def sent(*values):
+            same = [value == values[0] for value in values]
+            known = isinstance(values[0], xmlrpc.client.DateTime)
+            return same, [str(value) for value in values], xmlrpc.client.dumps(values), known
+
+        values = xmlrpc.client.DateTime("20250101T01:02:03"), xmlrpc.client.Binary(b"abc")
+        expected = sent(*values)
+        freeze((values, sent))
+        other = interpreters.create()
+        assert sent(*values) == other.call(sent, *values) == expected
+        other.close()
+        try:
+            values[0].decode("20260101T01:02:03")
+        except MutationError:
+            assert values[0] == "20250101T01:02:03"
+        else:
+            raise AssertionError("not raised")
+    """)
+
+
+def test_advice_fits_what_refuses():
+    for refused, advice in [
+        (random.choice, "through `import random`"),
+        (difflib.HtmlDiff(), "reach it through its module"),
+        (urllib.request.Request("http://localhost/"), "the address and the headers"),
+    ]:
+        with pytest.raises(NotFreezableError, match=advice):
+            freeze(refused)
 
 
 def test_total_ordering_goes_on_when_what_it_made_is_frozen(run_python):

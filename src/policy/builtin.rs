@@ -32,7 +32,8 @@ const ITERATOR: &str = "an iterator is consumed by use: freeze what it iterates 
 const RUNNING: &str = "it is a running computation: freeze the function that starts it";
 const RESOURCE: &str = "it stands for a resource of this process: keep it outside, and open it where it is used";
 const QUEUE: &str = "a queue changes with every message: use immutable.channel() to pass frozen objects";
-const RANDOM: &str = "its state changes with every number: keep one per interpreter in immutable.InterpreterLocal";
+const RANDOM: &str = "its state changes with every number: use the module's, through `import random`, or keep one per \
+    interpreter in immutable.InterpreterLocal";
 
 /// Types without an exported symbol, and heap types of extension modules of
 /// the standard library, by `tp_name`.

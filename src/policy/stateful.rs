@@ -26,6 +26,8 @@ const EXECUTORS: &str = "executors and futures stand for running work: freeze th
 const PROCESSES: &str = "it stands for a process or for what is shared with one: keep it outside, and start it where it \
     is used, through `import subprocess` or `import multiprocessing`";
 const CONNECTIONS: &str = "it holds a connection: keep the address, and connect where it is used, through its module";
+const REQUESTS: &str =
+    "it notes how it is opened: keep the address and the headers, and make it where it is used, through its module";
 const FILES: &str =
     "it stands for files of this process: keep the path, and open it where it is used, through its module";
 const IMPORTS: &str = "the import system belongs to the interpreter: keep the module's name, and import it where it is \
@@ -45,7 +47,8 @@ const PARSERS_OF_OPTIONS: &str = "it notes what it parses and prints: make it wh
     parse_args() gives";
 const REGISTERED: &str =
     "it is called when its interpreter ends, or when an object of it goes: make it where the object is";
-const CACHES: &str = "it uses tables that its module fills in: name the module (`import` it) instead of the function";
+const CACHES: &str =
+    "it uses tables that its module fills in: reach it through its module (`import` it) where it is used";
 
 const ENVIRONMENT: &str = "the environment belongs to the process: name the module (`import os`) and look it up in \
     os.environ where it is used, or freeze dict(os.environ)";
@@ -134,13 +137,13 @@ const MODULES: &[Module] = &[
     module("unittest", TESTS),
     module("urllib.request", CONNECTIONS),
     all_but("warnings", &["deprecated"], WARNINGS),
-    module("xmlrpc.client", CONNECTIONS),
+    all_but("xmlrpc.client", &["Binary", "DateTime", "_iso8601_format", "_strftime"], CONNECTIONS),
     module("xmlrpc.server", CONNECTIONS),
     module("zipfile", FILES),
     module("zipimport", IMPORTS),
 ];
 
-/// Modules of which only these names refuse.
+/// Names that refuse: the only ones of their modules, or those with advice of their own.
 const NAMES: &[(&str, &[&str], &str)] = &[
     ("ctypes", &["CDLL", "PyDLL", "LibraryLoader", "CFUNCTYPE", "PYFUNCTYPE", "POINTER", "pointer"], FOREIGN_CODE),
     ("os", &["_Environ"], ENVIRONMENT),
@@ -148,6 +151,7 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("_weakrefset", &["_IterationGuard"], SCHEDULES),
     ("ast", &["unparse"], CACHES),
     ("difflib", &["HtmlDiff"], CACHES),
+    ("urllib.request", &["Request"], REQUESTS),
     ("weakref", &["finalize"], REGISTERED),
 ];
 
@@ -182,15 +186,14 @@ fn listed(list: &[(&str, &[&str], &'static str)], module: &str, name: &str) -> O
 /// Why what `module` defines under `name` cannot be frozen, if so. `name` may be followed by the rest of a qualified name.
 pub fn advice(module: &str, name: &str) -> Option<&'static str> {
     let name = name.split('.').next()?;
+    if let Some(advice) = listed(NAMES, module, name) {
+        return Some(advice);
+    }
     let mut package = module;
     loop {
         if let Some(entry) = MODULES.iter().find(|entry| entry.name == package) {
             return (!entry.except.contains(&name)).then_some(entry.advice);
         }
-        match package.rfind('.') {
-            Some(dot) => package = &package[..dot],
-            None => break,
-        }
+        package = &package[..package.rfind('.')?];
     }
-    listed(NAMES, module, name)
 }
