@@ -15,6 +15,7 @@ import weakref
 
 import pytest
 from graphs import frozen_now
+from sanitizers import UNDER_TSAN
 
 from immutable import MutationError, _stats, freeze, is_frozen
 
@@ -498,6 +499,32 @@ def test_the_block_freed_last_is_the_next_one_handed_out():
         made[50] = Node()
         again += id(made[50]) == place
     assert again > 90
+
+
+@pytest.mark.allocator
+@pytest.mark.skipif(UNDER_TSAN, reason="what ThreadSanitizer notes of each byte counts as memory of the process")
+def test_memory_goes_back_to_the_system_while_the_program_goes_on(run_python):
+    """Bytes that the process has in memory: with 400 MB of small objects, and after they have gone."""
+    full, empty = map(
+        int,
+        run_python("""
+            import os, time
+            from immutable import freeze
+
+            def resident():
+                with open("/proc/self/statm") as file:
+                    return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+            kept = [freeze([bytes(100)]) if n % 2 else bytearray(100) for n in range(2_000_000)]
+            print(resident())
+            del kept
+            for _ in range(100):
+                time.sleep(0.01)
+                work = [bytearray(n) for n in range(5_000)]
+            print(resident())
+        """).split(),
+    )
+    assert full > 400_000_000 and empty < full / 3
 
 
 @pytest.mark.parametrize("size", [1, 40, 500, 1_000, 10_000, 70_000, 200_000, 3_000_000, 50_000_000])
