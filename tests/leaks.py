@@ -55,6 +55,7 @@ LEFT_OUT = {
     "tests/test_docs.py::test_every_snippet_*[[]GUIDE.md]": "shows a warning that is given once in a process",
     "tests/test_sentinels.py::test_a_sentinel_of_a_module_*": "imports a module whose sentinel lives for the process",
     "tests/test_sentinels.py::test_a_module_that_runs_again_*": "imports a module whose sentinel lives for the process",
+    "tests/test_share_module.py::*": "shares modules, which live for the process; looks for leaks itself",
     "tests/test_leaks.py::*": "runs this plugin in processes of its own",
     "tests/stress/test_program.py::*": "runs a program that looks for leaks itself, in processes of its own",
 }
