@@ -524,7 +524,8 @@ def test_memory_goes_back_to_the_system_while_the_program_goes_on(run_python):
             print(resident())
         """).split(),
     )
-    assert full > 400_000_000 and empty < full / 3
+    assert full > 400_000_000
+    assert empty < full / 3
 
 
 @pytest.mark.parametrize("size", [1, 40, 500, 1_000, 10_000, 70_000, 200_000, 3_000_000, 50_000_000])
