@@ -489,15 +489,16 @@ def test_blocks_are_counted_when_their_thread_has_ended():
 
 
 @pytest.mark.allocator
-def test_the_block_freed_last_is_the_next_one_handed_out():
-    """Its lines are in the cache still."""
-    made = [Node() for _ in range(100)]
+@pytest.mark.parametrize("number", [100, 100_000])
+def test_the_block_freed_last_is_the_next_one_handed_out(number):
+    """Its lines are in the cache still, and objects made one after another lie together, in pages long full too."""
+    made = [Node() for _ in range(number)]
     again = 0
-    for _ in range(100):
-        place = id(made[50])
-        made[50] = None
-        made[50] = Node()
-        again += id(made[50]) == place
+    for index in range(number // 200, number, number // 100):
+        place = id(made[index])
+        made[index] = None
+        made[index] = Node()
+        again += id(made[index]) == place
     assert again > 90
 
 
