@@ -3,6 +3,7 @@
 import collections
 import faulthandler
 import gc
+import itertools
 import multiprocessing
 import os
 import re
@@ -489,17 +490,30 @@ def test_blocks_are_counted_when_their_thread_has_ended():
 
 
 @pytest.mark.allocator
-@pytest.mark.parametrize("number", [100, 100_000])
-def test_the_block_freed_last_is_the_next_one_handed_out(number):
-    """Its lines are in the cache still, and objects made one after another lie together, in pages long full too."""
-    made = [Node() for _ in range(number)]
+def test_the_block_freed_last_is_the_next_one_handed_out():
+    """Its lines are in the cache still."""
+    made = [Node() for _ in range(100)]
     again = 0
-    for index in range(number // 200, number, number // 100):
-        place = id(made[index])
-        made[index] = None
-        made[index] = Node()
-        again += id(made[index]) == place
+    for _ in range(100):
+        place = id(made[50])
+        made[50] = None
+        made[50] = Node()
+        again += id(made[50]) == place
     assert again > 90
+
+
+@pytest.mark.allocator
+def test_full_pages_are_used_again_from_the_one_last_freed_into():
+    """Objects made one after another then lie together."""
+    made = [Node() for _ in range(100_000)]
+    places = []
+    for index in range(0, len(made), 1_000):
+        places.append(id(made[index]))
+        made[index] = None
+    more = [Node() for _ in range(1_000)]
+    taken = [id(node) for node in more if id(node) in set(places)]
+    assert len(taken) > 90
+    assert sum(first > second for first, second in itertools.pairwise(map(places.index, taken))) > 80
 
 
 @pytest.mark.allocator
