@@ -63,6 +63,18 @@ mod cpython {
             cc.flag(flag);
         }
         cc.compile("immutable_bridge");
+        link_unwinder_statically();
+    }
+
+    /// The unwinder of Rust's standard library as a part of the core: as a shared library of
+    /// its own it is one more to load whenever Python starts, and asks the processor for its features.
+    fn link_unwinder_statically() {
+        let compiler = cc::Build::new().get_compiler().to_command().arg("-print-file-name=libgcc_eh.a").output();
+        // A compiler without the archive repeats its bare name; then the shared library serves.
+        let archive = compiler.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        if let Some(archive) = archive.ok().filter(|path| path.is_absolute()) {
+            println!("cargo::rustc-cdylib-link-arg=-Wl,--whole-archive,{},--no-whole-archive", archive.display());
+        }
     }
 
     /// True for a debug build, whose `sys.gettotalrefcount()` counts all references.
