@@ -566,6 +566,9 @@ def test_a_dry_run_that_finds_no_memory_changes_nothing(make, name, failing):
         attempt(DRY_RUNS[name], root)
         assert state(objects) == before
     write(objects)
+    del root, objects
+    gc.collect()
+    assert reclaimed()
 
 
 class Hooked:

@@ -281,6 +281,20 @@ def test_a_module_whose_class_is_written_in_python_keeps_its_class(module):
     assert type(sys.mut_modules[m.__name__]) is Counting
 
 
+def test_a_module_whose_class_is_written_in_python_is_reclaimed(module):
+    class Named(types.ModuleType):
+        pass
+
+    m = module("x = [1]")
+    name = m.__name__
+    m.__class__ = Named
+    assert freeze(m).x == [1]
+    watches = [weakref.ref(each) for each in (m, sys.mut_modules[name], Named)]
+    del m, Named, sys.modules[name], sys.mut_modules[name]
+    gc.collect()
+    assert [watch() for watch in watches] == [None] * 3
+
+
 def test_a_module_with_slots_of_its_own_refuses(module):
     class Crowded(types.ModuleType):
         __slots__ = ("slot",)

@@ -54,8 +54,11 @@ pub fn frozen_objects() -> usize {
 pub unsafe fn object(op: Object) {
     // SAFETY: nobody else has a reference.
     unsafe {
-        if header::flags(op) & PROXY != 0 && module::send_home(op) {
-            return;
+        if header::flags(op) & PROXY != 0 {
+            if module::send_home(op) {
+                return;
+            }
+            module::Modules::drop_twin(op);
         }
         let referent = if edges::is_weak_reference(header::type_of(op)) { weak::take_referent(op) } else { None };
         make_ordinary(op);

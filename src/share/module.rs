@@ -229,7 +229,7 @@ unsafe extern "C" fn release_returned(_: *mut c_void) -> c_int {
 pub struct Modules {
     /// `sys.mut_modules`: a dict from names to this interpreter's own modules. Owned, null until it is needed.
     table: Object,
-    /// For each proxy of this interpreter whose class is written in Python, its twin. Both owned.
+    /// For each proxy of this interpreter whose class is written in Python, its twin, owned; the proxy gives it up.
     twins: HashMap<Object, Object>,
     /// How many of the shared modules are known here.
     pub adopted: usize,
@@ -281,11 +281,22 @@ impl Modules {
     /// Notes the twin of a proxy, for which there is room; takes over the reference to the twin.
     ///
     /// # Safety
-    /// `proxy` belongs to the running interpreter, and has no twin yet.
+    /// `proxy` belongs to the running interpreter, which frees it, and has no twin yet.
     pub unsafe fn insert_twin(&mut self, proxy: Object, twin: Object) {
-        // SAFETY: given up by `drop_twins`.
-        unsafe { ffi::Py_IncRef(proxy) };
         self.twins.insert(proxy, twin);
+    }
+
+    /// Drops the twin of a proxy, which is about to be released, if it has one.
+    ///
+    /// # Safety
+    /// The caller holds a GIL; `proxy` has no references left. Python code may run.
+    pub unsafe fn drop_twin(proxy: Object) {
+        // SAFETY: owned. The proxies of another interpreter are not in the map.
+        unsafe {
+            if let Some(twin) = interpreter::existing().and_then(|state| state.modules.twins.remove(&proxy)) {
+                ffi::Py_DecRef(twin);
+            }
+        }
     }
 
     /// Drops `sys.mut_modules`. True if a module was in it.
@@ -308,10 +319,7 @@ impl Modules {
     /// As [`Modules::table`]. Python code may run.
     pub unsafe fn drop_twins(&mut self) -> bool {
         // SAFETY: owned.
-        idle::release_all(&mut self.twins, |proxy, twin| unsafe {
-            ffi::Py_DecRef(twin);
-            ffi::Py_DecRef(proxy);
-        })
+        idle::release_all(&mut self.twins, |_, twin| unsafe { ffi::Py_DecRef(twin) })
     }
 }
 
