@@ -1960,6 +1960,49 @@ def test_annotations_of_what_a_frozen_function_defines_are_found(module):
     assert before[0].endswith("Made(a=1)")
 
 
+@pytest.mark.parametrize("failure", ["KeyboardInterrupt", "MemoryError", "RuntimeError"])
+def test_the_import_for_annotations_may_fail_but_not_be_interrupted(elsewhere, monkeypatch, failure):
+    source = """
+        import sys
+        from decimal import Decimal
+
+        if hasattr(sys, "failure_of_test"):
+            raise sys.failure_of_test
+
+        def make():
+            def inner(a: Decimal):
+                pass
+            return inner
+    """
+    there = elsewhere()
+    (there.path / "failing_made_by_test.py").write_text(textwrap.dedent(source))
+    monkeypatch.syspath_prepend(str(there.path))
+    m = importlib.import_module("failing_made_by_test")
+    try:
+        there.run(f"import sys; sys.failure_of_test = {failure}")
+        there.run(
+            """
+            try:
+                inner = make()
+            except (KeyboardInterrupt, MemoryError) as error:
+                outcome = type(error)
+            else:
+                outcome = RuntimeError
+                try:
+                    inner.__annotations__
+                except NameError as error:
+                    assert error.name == "Decimal"
+                else:
+                    raise AssertionError
+            assert outcome is sys.failure_of_test
+            """,
+            make=freeze(m.make),
+        )
+    finally:
+        sys.path_importer_cache.pop(str(there.path))
+        del sys.modules["failing_made_by_test"]
+
+
 def test_constructs_of_typing_work_elsewhere(elsewhere):
     from typing import Annotated, ClassVar, Concatenate, Final, Literal
 

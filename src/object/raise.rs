@@ -23,6 +23,27 @@ pub fn unless_null(answer: Object) -> Result<Object, Raised> {
     if answer.is_null() { Err(Raised) } else { Ok(answer) }
 }
 
+/// Takes back an exception by which something has failed that can be done without. Want of memory, and what is no
+/// `Exception`, such as an interrupt, stays set.
+///
+/// # Errors
+/// The exception that is set stays.
+///
+/// # Safety
+/// The caller holds a GIL, and an exception is set.
+pub unsafe fn suppress_failure() -> Result<(), Raised> {
+    // SAFETY: the caller's.
+    unsafe {
+        if ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) == 0
+            || ffi::PyErr_ExceptionMatches(ffi::PyExc_MemoryError) != 0
+        {
+            return Err(Raised);
+        }
+        ffi::PyErr_Clear();
+        Ok(())
+    }
+}
+
 /// Raises MemoryError. Returns [`Raised`], for `map_err`.
 ///
 /// # Safety

@@ -414,7 +414,7 @@ unsafe fn local_globals(frozen: &ffi::PyFunctionObject) -> Option<Object> {
 }
 
 /// Adds to `globals` what the annotations of nested code name and nothing else does: found in the module of the running
-/// interpreter, as other annotations are. Without that module they find nothing.
+/// interpreter, as other annotations are. If that module cannot be imported they find nothing.
 unsafe fn add_annotated(frozen: &ffi::PyFunctionObject, globals: Object) -> Result<(), Raised> {
     // SAFETY: as `local_globals`: exact dicts, and exact strings for keys.
     unsafe {
@@ -427,11 +427,11 @@ unsafe fn add_annotated(frozen: &ffi::PyFunctionObject, globals: Object) -> Resu
         if !missing || ffi::imm_modules().is_null() {
             return Ok(());
         }
-        let Ok(namespace) = module_globals(frozen.func_globals) else {
-            ffi::PyErr_Clear();
-            return Ok(());
+        let namespace = match module_globals(frozen.func_globals) {
+            Ok(Some(namespace)) => namespace,
+            Ok(None) => return Ok(()),
+            Err(Raised) => return raise::suppress_failure(),
         };
-        let Some(namespace) = namespace else { return Ok(()) };
         let added = detach::for_each_annotated(frozen.func_code, |name| library::add_missing(name, globals, namespace));
         ffi::Py_DecRef(namespace);
         added
