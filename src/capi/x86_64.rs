@@ -8,9 +8,9 @@
 
 use std::arch::naked_asm;
 
-use crate::lifetime::count::{FROZEN, SATURATION};
+use crate::lifetime::count;
 use crate::lifetime::references::SHARED;
-use crate::object::header::{MEMBER, Object, UPPER_FLAGS};
+use crate::object::header;
 
 /// What `rsp` is lowered by to keep nine registers, and stay aligned.
 const ROOM: usize = 80;
@@ -66,9 +66,9 @@ pub unsafe extern "C" fn _PyImmutable_IncRefUnseen() {
         "mov r11, [rsp + 64]",
         "leave",
         "ret",
-        upper_flags = const UPPER_FLAGS,
-        member = const MEMBER >> 8,
-        saturation = const SATURATION,
+        upper_flags = const header::UPPER_FLAGS,
+        member = const header::MEMBER >> 8,
+        saturation = const count::SATURATION,
         shared = sym SHARED,
         room = const ROOM,
         take = sym super::_PyImmutable_IncRef,
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn _PyImmutable_IncRefUnseen() {
 #[cfg(not(py_ref_debug))]
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
-pub unsafe extern "C" fn _PyImmutable_DecRef(op: Object) {
+pub unsafe extern "C" fn _PyImmutable_DecRef(op: header::Object) {
     naked_asm!(
         // What `references::give_up` does for a trivial component that has other references, while counting is plain.
         "test byte ptr [rdi + {upper_flags}], {member}",
@@ -95,10 +95,10 @@ pub unsafe extern "C" fn _PyImmutable_DecRef(op: Object) {
         "ret",
         "20:",
         "jmp {give_up}",
-        upper_flags = const UPPER_FLAGS,
-        member = const MEMBER >> 8,
+        upper_flags = const header::UPPER_FLAGS,
+        member = const header::MEMBER >> 8,
         shared = sym SHARED,
-        last = const FROZEN + 1,
+        last = const count::FROZEN + 1,
         give_up = sym super::dec_ref,
     )
 }
