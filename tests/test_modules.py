@@ -40,6 +40,7 @@ def package(tmp_path, monkeypatch):
     yield write
     for name in set(sys.modules) - before:
         del sys.modules[name]
+        getattr(sys, "mut_modules", {}).pop(name, None)
 
 
 class Holder:
