@@ -517,6 +517,14 @@ def test_full_pages_are_used_again_from_the_one_last_freed_into():
 
 
 @pytest.mark.allocator
+@pytest.mark.skipif(hasattr(sys, "gettotalrefcount"), reason="a debug build puts marks around each block")
+def test_objects_of_64_bytes_begin_a_line_of_the_cache():
+    """The collector's header of the next one, 16 bytes before it, is in the same line, and comes with it."""
+    assert sys.getsizeof([]) == 56
+    assert {id(made) % 64 for made in [[] for _ in range(1_000)]} == {0}
+
+
+@pytest.mark.allocator
 @pytest.mark.skipif(UNDER_TSAN, reason="what ThreadSanitizer notes of each byte counts as memory of the process")
 def test_memory_goes_back_to_the_system_while_the_program_goes_on(run_python):
     """Bytes that the process has in memory: with 400 MB of small objects, and after they have gone."""
