@@ -63,16 +63,16 @@ mod cpython {
             cc.flag(flag);
         }
         cc.compile("immutable_bridge");
-        link_unwinder_statically();
+        link_unwinder_statically(&cc.get_compiler());
     }
 
     /// The unwinder of Rust's standard library as a part of the core: as a shared library of
     /// its own it is one more to load whenever Python starts, and asks the processor for its features.
-    fn link_unwinder_statically() {
-        let compiler = cc::Build::new().get_compiler().to_command().arg("-print-file-name=libgcc_eh.a").output();
+    fn link_unwinder_statically(compiler: &cc::Tool) {
+        let Ok(answer) = compiler.to_command().arg("-print-file-name=libgcc_eh.a").output() else { return };
         // A compiler without the archive repeats its bare name; then the shared library serves.
-        let archive = compiler.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
-        if let Some(archive) = archive.ok().filter(|path| path.is_absolute()) {
+        let archive = PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim());
+        if archive.is_absolute() {
             println!("cargo::rustc-cdylib-link-arg=-Wl,--whole-archive,{},--no-whole-archive", archive.display());
         }
     }

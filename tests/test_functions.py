@@ -1259,7 +1259,6 @@ def test_annotations_are_those_of_the_calling_interpreter(elsewhere, monkeypatch
             Holder=m.Holder,
         )
     finally:
-        sys.path_importer_cache.pop(str(other.path))
         del sys.modules["annotated_by_test"]
 
 
@@ -1999,7 +1998,6 @@ def test_the_import_for_annotations_may_fail_but_not_be_interrupted(elsewhere, m
             make=freeze(m.make),
         )
     finally:
-        sys.path_importer_cache.pop(str(there.path))
         del sys.modules["failing_made_by_test"]
 
 
