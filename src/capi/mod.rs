@@ -380,14 +380,18 @@ pub unsafe extern "C" fn _PyImmutable_KeepString(string: Object) {
     unsafe { string::keep(string) }
 }
 
-/// `_PyImmutable_KeptString`
+/// `_PyImmutable_InternInstead`
 ///
 /// # Safety
-/// As [`string::kept`].
+/// As [`string::intern_instead`]; `kept` can be written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _PyImmutable_KeptString(string: Object) -> Object {
+pub unsafe extern "C" fn _PyImmutable_InternInstead(string: Object, kept: *mut c_int) -> Object {
     // SAFETY: the caller's.
-    unsafe { string::kept(string).unwrap_or(std::ptr::null_mut()) }
+    unsafe {
+        let Some((instead, is_kept)) = string::intern_instead(string) else { return std::ptr::null_mut() };
+        *kept = c_int::from(is_kept);
+        instead
+    }
 }
 
 /// `_PyImmutable_LocalCode`

@@ -103,12 +103,32 @@ pub unsafe fn keep(op: Object) {
     }
 }
 
-/// The string kept that equals `op`; borrowed, immortal.
+/// What an interpreter interns in place of `op`, whose reference is used up: the string that is kept and equal, or a copy
+/// of a frozen string, which cannot tell in which interpreters it is interned, or `op`. Whether it is kept, and immortal,
+/// comes with it. `None` without memory: `op` is still the caller's, and no exception is set.
 ///
 /// # Safety
-/// `op` is an exact string; a GIL is held.
-pub unsafe fn kept(op: Object) -> Option<Object> {
-    KEPT.read().as_ref()?.get(&ByValue(op)).map(|found| found.0)
+/// `op` is an exact string that nobody interned, of the running interpreter, or frozen; a GIL is held.
+pub unsafe fn intern_instead(op: Object) -> Option<(Object, bool)> {
+    // SAFETY: the caller's.
+    unsafe {
+        let kept = KEPT.read().as_ref().and_then(|strings| strings.get(&ByValue(op)).map(|found| found.0));
+        let instead = match kept {
+            Some(kept) => kept,
+            None if header::is_frozen(op) => {
+                let (kind, data) = (ffi::PyUnicode_KIND(op), ffi::PyUnicode_DATA(op));
+                let copy = ffi::PyUnicode_FromKindAndData(kind, data, ffi::PyUnicode_GetLength(op));
+                if copy.is_null() {
+                    ffi::PyErr_Clear();
+                    return None;
+                }
+                copy
+            }
+            None => return Some((op, false)),
+        };
+        ffi::Py_DecRef(op);
+        Some((instead, kept.is_some()))
+    }
 }
 
 /// Keeps nothing any more: the main interpreter ends, which releases what it has interned, and is the last.

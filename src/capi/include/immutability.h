@@ -357,13 +357,16 @@ typedef struct {
 } _PyImmutable_Call;
 
 /* Immortal interned strings that frozen objects may hold are kept when their
- * interpreter, which is not the main one, ends: it tells them one by one. The
- * other function gives the one kept that equals the exact string s, for the
- * running interpreter to intern: borrowed, or NULL without an exception. Most
- * processes keep none. */
+ * interpreter, which is not the main one, ends: it tells them one by one. Most
+ * processes keep none.
+ *
+ * The other function gives what the running interpreter interns in place of the
+ * exact string s, whose reference it steals: one that is kept, with *kept set to
+ * 1, or a copy of a frozen string, or s itself. Without memory NULL, without an
+ * exception, and s is still the caller's. */
 PyAPI_DATA(int) _PyImmutable_KeepsStrings;
 PyAPI_FUNC(void) _PyImmutable_KeepString(PyObject *s);
-PyAPI_FUNC(PyObject *) _PyImmutable_KeptString(PyObject *s);
+PyAPI_FUNC(PyObject *) _PyImmutable_InternInstead(PyObject *s, int *kept);
 
 /* A new reference to the running interpreter's copy of a frozen code object,
  * or NULL with an exception. */
