@@ -455,6 +455,22 @@ def test_a_program_that_freezes_nothing_shares_no_type(run_python):
     """)
 
 
+def test_a_program_that_freezes_nothing_keeps_nothing_of_modules_that_are_gone(run_python):
+    run_python("""
+        import gc, importlib.util, sys
+        spec = importlib.util.find_spec("_csv")
+        def load():
+            for _ in range(200):
+                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+                gc.collect(1)
+            gc.collect()
+            return len(gc.get_objects())
+        before = load()
+        after = load()
+        assert after - before < 20, after - before
+    """)
+
+
 def test_the_zone_of_a_datetime_freezes_with_it():
     class Zone(Offset):
         pass
