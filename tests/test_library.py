@@ -1141,7 +1141,10 @@ STATEFUL = {
         "import logging; logging.getLogger('tests.new').setLevel(10)",
     ),
     "root logger": (logging.getLogger, "import logging; logging.getLogger().setLevel(logging.WARNING)"),
-    "Handler": (logging.NullHandler, "import logging; logging.getLogger('tests.h').addHandler(logging.NullHandler())"),
+    "Handler": (
+        logging.NullHandler,
+        "import logging; h = logging.NullHandler(); l = logging.getLogger('tests.h'); l.addHandler(h); l.removeHandler(h)",
+    ),
     "LoggerAdapter": (
         lambda: logging.LoggerAdapter(logging.getLogger("a")),
         "import logging; logging.addLevelName(7, 'SEVEN')",
@@ -1291,7 +1294,7 @@ def test_what_must_go_on_working_refuses_with_advice(name, module):
         refusal(made.use)
     namespace = {"__name__": "statement"}
     exec(works, namespace)
-    for end in ("close", "shutdown", "cleanup"):
+    for end in ("close", "shutdown", "cleanup", "detach"):
         if not isinstance(held, type | interpreters.Interpreter) and hasattr(held, end):
             getattr(held, end)()
             break
