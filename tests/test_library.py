@@ -1143,7 +1143,7 @@ STATEFUL = {
     "root logger": (logging.getLogger, "import logging; logging.getLogger().setLevel(logging.WARNING)"),
     "Handler": (
         logging.NullHandler,
-        "import logging; h = logging.NullHandler(); l = logging.getLogger('tests.h'); l.addHandler(h); l.removeHandler(h)",
+        "import logging as l; h = l.NullHandler(); r = l.getLogger('tests.h'); r.addHandler(h); r.removeHandler(h)",
     ),
     "LoggerAdapter": (
         lambda: logging.LoggerAdapter(logging.getLogger("a")),
