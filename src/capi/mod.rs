@@ -383,15 +383,11 @@ pub unsafe extern "C" fn _PyImmutable_KeepString(string: Object) {
 /// `_PyImmutable_InternInstead`
 ///
 /// # Safety
-/// As [`string::intern_instead`]; `kept` can be written.
+/// As [`string::intern_instead`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _PyImmutable_InternInstead(string: Object, kept: *mut c_int) -> Object {
+pub unsafe extern "C" fn _PyImmutable_InternInstead(string: Object) -> Object {
     // SAFETY: the caller's.
-    unsafe {
-        let Some((instead, is_kept)) = string::intern_instead(string) else { return std::ptr::null_mut() };
-        *kept = c_int::from(is_kept);
-        instead
-    }
+    unsafe { string::intern_instead(string).unwrap_or(std::ptr::null_mut()) }
 }
 
 /// `_PyImmutable_LocalCode`

@@ -89,6 +89,21 @@ pub unsafe fn own_reference(op: Object) -> Result<Object, Raised> {
     unsafe { raise::unless_null(ffi::PyWeakref_NewRef(op, (&raw mut ffi::PyBool_Type).cast())) }
 }
 
+/// Releases an [`own_reference`] whose referent is gone. True if it is.
+///
+/// # Safety
+/// The caller owns the reference, no longer once this returned true, and holds the GIL of its interpreter.
+pub unsafe fn release_if_dead(own: Object) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        let is_dead = ffi::PyWeakref_IsDead(own) != 0;
+        if is_dead {
+            ffi::Py_DecRef(own);
+        }
+        is_dead
+    }
+}
+
 // ---- Lists of a frozen object
 
 unsafe fn find(op: Object, interpreter: i64) -> *mut Node {

@@ -291,16 +291,8 @@ impl Registry {
 
     /// Drops the entries of types that are gone.
     unsafe fn drop_dead(&mut self) {
-        self.entries.retain(|_, entry| {
-            // SAFETY: the entry owns its weak reference, and gives it back when it goes.
-            unsafe {
-                let is_dead = !entry.class.is_null() && ffi::PyWeakref_IsDead(entry.class) != 0;
-                if is_dead {
-                    ffi::Py_DecRef(entry.class);
-                }
-                !is_dead
-            }
-        });
+        // SAFETY: the entry owns its weak reference, and gives it back when it goes.
+        self.entries.retain(|_, entry| unsafe { entry.class.is_null() || !weak::release_if_dead(entry.class) });
     }
 
     /// Drops every entry.

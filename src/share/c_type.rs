@@ -255,13 +255,7 @@ unsafe fn note(ty: Type) -> Result<(), Raised> {
         let noted = &mut interpreter::current().ok_or(Raised)?.extensions.noted;
         if noted.len() == noted.capacity() {
             // Before the list grows, those of modules that are gone.
-            noted.retain(|&class| {
-                let is_dead = ffi::PyWeakref_IsDead(class) != 0;
-                if is_dead {
-                    ffi::Py_DecRef(class);
-                }
-                !is_dead
-            });
+            noted.retain(|&class| !weak::release_if_dead(class));
         }
         noted.try_reserve(1).map_err(|error| raise::no_memory(error.into()))?;
         let class = weak::own_reference(ty.cast())?;

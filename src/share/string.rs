@@ -103,13 +103,13 @@ pub unsafe fn keep(op: Object) {
     }
 }
 
-/// What an interpreter interns in place of `op`, whose reference is used up: the string that is kept and equal, or a copy
-/// of a frozen string, which cannot tell in which interpreters it is interned, or `op`. Whether it is kept, and immortal,
-/// comes with it. `None` without memory: `op` is still the caller's, and no exception is set.
+/// What an interpreter interns in place of `op`, whose reference is used up: the string that is kept and equal, which is
+/// frozen and immortal, or a copy of a frozen string, which cannot tell in which interpreters it is interned, or `op`.
+/// `None` without memory: `op` is still the caller's, and no exception is set.
 ///
 /// # Safety
 /// `op` is an exact string that nobody interned, of the running interpreter, or frozen; a GIL is held.
-pub unsafe fn intern_instead(op: Object) -> Option<(Object, bool)> {
+pub unsafe fn intern_instead(op: Object) -> Option<Object> {
     // SAFETY: the caller's.
     unsafe {
         let kept = KEPT.read().as_ref().and_then(|strings| strings.get(&ByValue(op)).map(|found| found.0));
@@ -124,10 +124,10 @@ pub unsafe fn intern_instead(op: Object) -> Option<(Object, bool)> {
                 }
                 copy
             }
-            None => return Some((op, false)),
+            None => return Some(op),
         };
         ffi::Py_DecRef(op);
-        Some((instead, kept.is_some()))
+        Some(instead)
     }
 }
 

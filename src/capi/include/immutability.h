@@ -361,12 +361,12 @@ typedef struct {
  * processes keep none.
  *
  * The other function gives what the running interpreter interns in place of the
- * exact string s, whose reference it steals: one that is kept, with *kept set to
- * 1, or a copy of a frozen string, or s itself. Without memory NULL, without an
- * exception, and s is still the caller's. */
+ * exact string s, whose reference it steals: one that is kept, the only one that
+ * is frozen, or a copy of a frozen string, or s itself. Without memory NULL,
+ * without an exception, and s is still the caller's. */
 PyAPI_DATA(int) _PyImmutable_KeepsStrings;
 PyAPI_FUNC(void) _PyImmutable_KeepString(PyObject *s);
-PyAPI_FUNC(PyObject *) _PyImmutable_InternInstead(PyObject *s, int *kept);
+PyAPI_FUNC(PyObject *) _PyImmutable_InternInstead(PyObject *s);
 
 /* A new reference to the running interpreter's copy of a frozen code object,
  * or NULL with an exception. */
