@@ -129,6 +129,24 @@ def test_what_is_immortal_is_not_released_with_its_last_reference(make):
     assert frozen_now() == before
 
 
+@every_kind
+def test_names_that_were_bound_before_it_was_immortal_do_not_count_it_afterwards(make):
+    target = make()
+    count = sys.getrefcount(target)
+    one = other = target
+    references = saturate(target)
+    word = ctypes.c_uint32.from_address(id(target))
+    immortal = word.value
+    assert sys._is_immortal(target)
+    for _ in range(1_000):
+        other = one = target
+        one = [other]
+    one = None
+    del other, references
+    assert word.value == immortal
+    _set_reference_count(target, count)
+
+
 def test_a_cycle_lives_as_long_as_it_has_an_immortal_member():
     before = frozen_now()
     target = a_member_of_a_cycle()

@@ -12,10 +12,11 @@ mod x86_64;
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
+use std::sync::atomic::Ordering;
 
 use crate::foreign;
 use crate::freeze::run::{self, Terms};
-use crate::lifetime::{references, release, site, weak};
+use crate::lifetime::{count, references, release, site, weak};
 use crate::object::answer::or_null;
 use crate::object::ffi;
 use crate::object::header::{self, FROZEN, Object, Type};
@@ -48,11 +49,15 @@ pub unsafe extern "C" fn _PyImmutable_IncRef(op: Object) {
 /// `_PyImmutable_DecRef`: the frozen branch of `Py_DECREF`. On x86-64 what is exported comes before it (`x86_64.rs`).
 ///
 /// # Safety
-/// `op` has a frozen count; the reference is the caller's, who holds a GIL.
+/// `op` has a frozen count, and the reference is the caller's, who holds a GIL; or it is immortal.
 #[cfg_attr(any(not(target_arch = "x86_64"), py_ref_debug), unsafe(export_name = "_PyImmutable_DecRef"))]
 pub unsafe extern "C" fn dec_ref(op: Object) {
-    // SAFETY: the caller's.
-    unsafe { references::give_up(op) }
+    // SAFETY: the caller's. Relaxed: what is immortal stays so, and with a reference in our hands the object is alive.
+    unsafe {
+        if header::count_word(op).load(Ordering::Relaxed) >= count::FROZEN {
+            references::give_up(op);
+        }
+    }
 }
 
 /// `_PyImmutable_RefcntAdd`: the frozen branch of `_Py_RefcntAdd`.

@@ -78,19 +78,20 @@ pub unsafe extern "C" fn _PyImmutable_IncRefUnseen() {
 /// `_PyImmutable_DecRef`: the frozen branch of `Py_DECREF`.
 ///
 /// # Safety
-/// `op` has a frozen count; the reference is the caller's, who holds a GIL.
+/// As [`super::dec_ref`].
 #[cfg(not(py_ref_debug))]
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 pub unsafe extern "C" fn _PyImmutable_DecRef(op: header::Object) {
     naked_asm!(
         // What `references::give_up` does for a trivial component that has other references, while counting is plain.
+        // An immortal object's word is below those of frozen ones.
         "test byte ptr [rdi + {upper_flags}], {member}",
         "jnz 20f",
         "cmp byte ptr [rip + {shared}], 0",
         "jne 20f",
         "cmp dword ptr [rdi], {last}",
-        "je 20f",
+        "jbe 20f",
         "dec dword ptr [rdi]",
         "ret",
         "20:",

@@ -61,11 +61,17 @@ extern "C" {
 
 /* Between the test of a count and its change: makes the compiler test and
  * change it in memory, three instructions for a reference taken or dropped,
- * where it would load, test, change and store: five. */
+ * where it would load, test, change and store: five. To the compiler the first
+ * may change all memory. Where a reference is dropped the second hides the
+ * object's address instead, which is in a register there anyway, so that what
+ * is known of other memory is not loaded again: the interpreter's loop drops
+ * references between writing and reading where its stack ends. */
 #if defined(__GNUC__) && !defined(_Py_OPAQUE_PYOBJECT)
 #  define _Py_COUNT_IN_MEMORY(op) __asm__("" : "+m"((op)->ob_refcnt))
+#  define _Py_DROP_IN_MEMORY(op) __asm__("" : "+r"(op))
 #else
 #  define _Py_COUNT_IN_MEMORY(op) ((void)0)
+#  define _Py_DROP_IN_MEMORY(op) ((void)0)
 #endif
 
 /* The encoded count, read. Other interpreters may be changing that of a frozen
@@ -207,18 +213,30 @@ PyAPI_FUNC(int) PyImmutable_RegisterReachable(
 
 /* ---- Private: called by inline functions of CPython's own headers ------- */
 
-/* The out-of-line halves of Py_INCREF and Py_DECREF, for a frozen count. */
+/* The out-of-line halves of Py_INCREF, for a frozen count, and of Py_DECREF, for
+ * any negative word: that of an immortal object stays as it is. */
 PyAPI_FUNC(void) _PyImmutable_IncRef(PyObject *op);
 PyAPI_FUNC(void) _PyImmutable_DecRef(PyObject *op);
 
-/* _PyImmutable_IncRef for inline functions. Where the compiler sees a call it
- * saves registers around it, and a function that calls nothing else gets a
- * frame. So this is a call that it does not see, of a function that takes op in
- * rax and changes no register but those named here. It steps over the red zone,
- * in which a function without calls may keep something. */
+/* Two ways to take a reference, for inline functions, where a word is negative:
+ * to a frozen object; an immortal one stays as it is, and in the second one its
+ * address, an integer, gets a tag.
+ *
+ * Where the compiler sees a call it saves registers around it, and a function
+ * that calls nothing else gets a frame. So this is a call that it does not see, of
+ * a function that takes the object in rax and changes no register but those named
+ * here. It steps over the red zone, in which a function without calls may keep
+ * something. Nor is the branch seen: GCC leaves out passes where a function has
+ * too many of them, and the interpreter's loop is one that may. */
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(_Py_OPAQUE_PYOBJECT) \
     && !defined(Py_DEBUG) && !defined(Py_REF_DEBUG) && !defined(_Py_THREAD_SANITIZER)
 PyAPI_FUNC(void) _PyImmutable_IncRefUnseen(void);
+#  define _PyImmutable_TAKE_REF \
+    "cmpl %1, (%%rax)\n\t" \
+    "jb 1f\n\t" \
+    "lea -128(%%rsp), %%rsp\n\t" \
+    "call *_PyImmutable_IncRefUnseen@GOTPCREL(%%rip)\n\t" \
+    "lea 128(%%rsp), %%rsp\n"
 #  ifdef __AVX512F__
 #    define _PyImmutable_AVX512_REGISTERS \
         , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22" \
@@ -227,24 +245,42 @@ PyAPI_FUNC(void) _PyImmutable_IncRefUnseen(void);
 #  else
 #    define _PyImmutable_AVX512_REGISTERS
 #  endif
+#  define _PyImmutable_TAKE_REF_CHANGES \
+    "cc", "memory" \
+    , "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7" \
+    , "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15" \
+    _PyImmutable_AVX512_REGISTERS
 #  define _PyImmutable_TakeRef(op) \
-    __asm__ volatile( \
-        "lea -128(%%rsp), %%rsp\n\t" \
-        "call *_PyImmutable_IncRefUnseen@GOTPCREL(%%rip)\n\t" \
-        "lea 128(%%rsp), %%rsp" \
-        : : "a"(op) \
-        : "cc", "memory" \
-        , "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7" \
-        , "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15" \
-        _PyImmutable_AVX512_REGISTERS)
+    __asm__ volatile(_PyImmutable_TAKE_REF "1:" \
+                     : : "a"(op), "i"(_Py_FROZEN_REFCNT) \
+                     : _PyImmutable_TAKE_REF_CHANGES)
+#  define _PyImmutable_TakeRefOrTag(address, tag) \
+    __asm__ volatile(_PyImmutable_TAKE_REF "\tjmp 2f\n1:\tor %2, %%rax\n2:" \
+                     : "+a"(address) : "i"(_Py_FROZEN_REFCNT), "i"(tag) \
+                     : _PyImmutable_TAKE_REF_CHANGES)
 #else
-#  define _PyImmutable_TakeRef(op) _PyImmutable_IncRef(op)
+#  define _PyImmutable_TakeRef(op) \
+    do { \
+        if (_Py_COUNT(op) >= _Py_FROZEN_REFCNT) { \
+            _PyImmutable_IncRef(op); \
+        } \
+    } while (0)
+#  define _PyImmutable_TakeRefOrTag(address, tag) \
+    do { \
+        if (_Py_COUNT((PyObject *)(address)) >= _Py_FROZEN_REFCNT) { \
+            _PyImmutable_IncRef((PyObject *)(address)); \
+        } \
+        else { \
+            (address) |= (tag); \
+        } \
+    } while (0)
 #endif
 
-/* Drops a reference to an object whose word is negative. */
+/* Drops a reference to an object whose word is negative and that is likely to be
+ * immortal. */
 #define _PyImmutable_DropRef(op) \
     do { \
-        _Py_COUNT_IN_MEMORY(op); \
+        _Py_DROP_IN_MEMORY(op); \
         if (_Py_COUNT(op) >= _Py_FROZEN_REFCNT) { \
             _PyImmutable_DecRef(op); \
         } \
