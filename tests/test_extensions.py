@@ -233,6 +233,7 @@ def test_taking_a_reference_changes_no_register_but_the_vector_ones(run_python, 
     path = compiled(FOREIGN / "registers.c")
     run_python(
         """
+        import ctypes
         import sys
         sys.path[:0] = sys.argv[2:]
         from _immutable import _set_reference_count
@@ -254,6 +255,9 @@ def test_taking_a_reference_changes_no_register_but_the_vector_ones(run_python, 
                 assert sys._is_immortal(target)
                 del beyond
                 _set_reference_count(target, count)
+        immortal = ctypes.c_uint32.from_address(id(None)).value
+        assert sum(None, *range(1, 9)) == 36 + 2 + 6 + 12 + 20 + 30 + 42 + 56 + 8
+        assert ctypes.c_uint32.from_address(id(None)).value == immortal
         """,
         str(interpreters),
         str(path.parent),

@@ -227,16 +227,21 @@ PyAPI_FUNC(void) _PyImmutable_DecRef(PyObject *op);
  * a function that takes the object in rax and changes no register but those named
  * here. It steps over the red zone, in which a function without calls may keep
  * something. Nor is the branch seen: GCC leaves out passes where a function has
- * too many of them, and the interpreter's loop is one that may. */
+ * too many of them, and the interpreter's loop is one that may. For an immortal
+ * object, the more frequent case, no branch is taken. */
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(_Py_OPAQUE_PYOBJECT) \
     && !defined(Py_DEBUG) && !defined(Py_REF_DEBUG) && !defined(_Py_THREAD_SANITIZER)
 PyAPI_FUNC(void) _PyImmutable_IncRefUnseen(void);
-#  define _PyImmutable_TAKE_REF \
+#  define _PyImmutable_TAKE_REF(otherwise) \
     "cmpl %1, (%%rax)\n\t" \
-    "jb 1f\n\t" \
-    "lea -128(%%rsp), %%rsp\n\t" \
+    "jae 1f\n\t" \
+    otherwise \
+    "\n2:\t.subsection 1\n" \
+    "1:\tlea -128(%%rsp), %%rsp\n\t" \
     "call *_PyImmutable_IncRefUnseen@GOTPCREL(%%rip)\n\t" \
-    "lea 128(%%rsp), %%rsp\n"
+    "lea 128(%%rsp), %%rsp\n\t" \
+    "jmp 2b\n\t" \
+    ".previous"
 #  ifdef __AVX512F__
 #    define _PyImmutable_AVX512_REGISTERS \
         , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22" \
@@ -251,11 +256,11 @@ PyAPI_FUNC(void) _PyImmutable_IncRefUnseen(void);
     , "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15" \
     _PyImmutable_AVX512_REGISTERS
 #  define _PyImmutable_TakeRef(op) \
-    __asm__ volatile(_PyImmutable_TAKE_REF "1:" \
+    __asm__ volatile(_PyImmutable_TAKE_REF("") \
                      : : "a"(op), "i"(_Py_FROZEN_REFCNT) \
                      : _PyImmutable_TAKE_REF_CHANGES)
 #  define _PyImmutable_TakeRefOrTag(address, tag) \
-    __asm__ volatile(_PyImmutable_TAKE_REF "\tjmp 2f\n1:\tor %2, %%rax\n2:" \
+    __asm__ volatile(_PyImmutable_TAKE_REF("or %2, %%rax") \
                      : "+a"(address) : "i"(_Py_FROZEN_REFCNT), "i"(tag) \
                      : _PyImmutable_TAKE_REF_CHANGES)
 #else
