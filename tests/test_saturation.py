@@ -141,8 +141,7 @@ def test_names_that_were_bound_before_it_was_immortal_do_not_count_it_afterwards
     for _ in range(1_000):
         other = one = target
         one = [other]
-    one = None
-    del other, references
+    del one, other, references
     assert word.value == immortal
     _set_reference_count(target, count)
 
