@@ -247,3 +247,24 @@ def test_functions_of_the_library_are_pickled_anywhere(function, elsewhere):
         sender=sender,
     )
     assert pickle.loads(receiver.recv()) is function
+
+
+type Rows[*Columns] = tuple[*Columns]
+type Calls[**P] = list[P]
+type Sized[T] = list[T]
+
+
+@pytest.mark.parametrize("alias", [Rows, Calls, Sized], ids=str)
+def test_parameters_of_one_interpreter_make_aliases_in_another(alias, elsewhere):
+    sender, receiver = channel()
+    elsewhere().run(
+        """
+        from typing import TypeAliasType
+        again = TypeAliasType("Again", alias.__value__, type_params=alias.__type_params__)
+        sender.send((repr(again.__parameters__), repr(alias.__parameters__), repr(again[int].__value__)))
+        """,
+        alias=freeze(alias),
+        sender=sender,
+    )
+    again = typing.TypeAliasType("Again", alias.__value__, type_params=alias.__type_params__)
+    assert receiver.recv() == (repr(again.__parameters__), repr(alias.__parameters__), repr(again[int].__value__))
