@@ -108,6 +108,7 @@ def run(item, times):
     """Runs a test so many times. Returns the reports of the first run that did not pass, or of the last."""
     for _ in range(times):
         item._report_sections.clear()  # what it has printed so far
+        item.user_properties.clear()  # and recorded
         with warnings.catch_warnings(record=True):
             reports = runtestprotocol(item, log=False, nextitem=None)
         if not all(report.passed for report in reports):

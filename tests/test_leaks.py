@@ -54,6 +54,10 @@ def test_tests_that_leave_nothing_pass(run):
             thread.start()
             thread.join()
 
+        def test_what_a_test_prints_and_records(record_property):
+            print("something")
+            record_property("seconds", [1.0])
+
         def test_mutable_cycles():
             ring = []
             ring.append(ring)
@@ -64,7 +68,7 @@ def test_tests_that_leave_nothing_pass(run):
             table[len(table) % 7] = [1]
     """)
     assert set(outcomes.values()) == {"PASSED"}
-    assert len(outcomes) == 6
+    assert len(outcomes) == 7
 
 
 LEAKING = {
