@@ -45,6 +45,7 @@ RUN_SELDOM = {
     "tests/test_surface.py::test_it_works_in_a_virtual_environment": "starts child processes, which are not measured",
     "tests/test_foreign.py::*": "starts child processes, which are not measured",
     "tests/test_check.py::*": "starts child processes, which are not measured",
+    "tests/test_every_type.py::*": "starts child processes, which are not measured",
     "tests/test_teardown.py::*_without_recursion*": "takes up to seconds for up to a million objects",
     "tests/test_teardown.py::*_million_*": "takes up to seconds for up to a million objects",
     "tests/test_finalizers.py::test_finalizers_of_a_long_chain_*": "takes a second for 100,000 objects",
