@@ -12,7 +12,8 @@ export CPYTHON_SRC CPYTHON_TARBALL CPYTHON_VERSION CPYTHON_SHA256 JOBS PATCHES_D
 .PHONY: help all demo test test-core test-lint test-python test-python-debug test-python-asan test-python-tsan test-cpython test-cpython-patched \
         test-extensions test-wheels test-packages type-table \
         test-leaks valgrind-core stress stress-debug stress-asan stress-tsan \
-        bench bench-instructions bench-pyperformance stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
+        bench bench-instructions bench-pyperformance count-pyperformance \
+        stock debug asan tsan pgo stock-debug stock-pgo install clean deps cpython-src cache-source \
         patches-check patches-refresh patches-landing print-python print-stock-python \
         tools-build tools-test tools-develop tools-bench patched
 
@@ -91,6 +92,9 @@ bench-instructions: all stock tools-bench ## instruction counts of short program
 
 bench-pyperformance: pgo stock-pgo ## the pyperformance suite, patched against stock (MODE=fast or default)
 	@$$(tools/bench-venv) tools/bench_pyperformance.py --mode $(MODE) $(ARGS)
+
+count-pyperformance: pgo stock-pgo tools-bench ## instruction counts of benchmarks of pyperformance (ARGS="nbody richards")
+	@$$(tools/bench-venv) tools/count_pyperformance.py $(ARGS)
 
 stock: cpython-src ## builds the unpatched twin (build/stock/python)
 	@tools/build-cpython stock

@@ -19,10 +19,9 @@ import json
 import math
 import os
 import pathlib
-import re
 import subprocess
-import tempfile
 
+import callgrind
 from layout import BUILD, PROJECT, Failure, run_tool, shown
 
 PROGRAMS = PROJECT / "tools/bench_programs"
@@ -33,33 +32,20 @@ KINDS = {"patched/stock": "stock", "patched/stock_mimalloc": "stock_mimalloc"}  
 LIMITS = {"patched/stock": 0.998, "patched/stock_mimalloc": 1.015}
 TOLERANCE = 1.003
 
-# Of every run, without what the user's may say of the interpreter. Not -I: it would ignore these variables.
-# mimalloc gives memory back after a time, in which a program gets some fifty times less far under callgrind.
-ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": "0", "LC_ALL": "C", "MIMALLOC_PURGE_DELAY": "5000"}
-
 _RUNNER = "import runpy, sys; run = runpy.run_path(sys.argv[1])['run']; run(int(sys.argv[2])); run(int(sys.argv[3]))"
 
 
 def count(python, program, loops, allocator=None):
     """Instructions of one whole run: start-up, warm-up, and `loops` loops."""
-    environment = ENVIRONMENT | ({"PYTHONMALLOC": allocator} if allocator else {})
-    with tempfile.TemporaryDirectory() as folder:
-        result = subprocess.run(
-            ["setarch", "-R", "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
-             python, "-B", "-P", "-s", "-S", "-c", _RUNNER, program, str(WARM), str(loops)],
-            capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    total = re.search(r"Collected : (\d+)", result.stderr)
-    if result.returncode or total is None:
-        raise Failure(f"{shown(python)} failed on {program.name} under callgrind:\n{result.stderr[-2000:]}")
-    return int(total[1])
+    environment = callgrind.ENVIRONMENT | ({"PYTHONMALLOC": allocator} if allocator else {})
+    command = [python, "-B", "-P", "-s", "-S", "-c", _RUNNER, program, WARM, loops]
+    return callgrind.instructions(command, environment)
 
 
 def compile_imports(python, program):
     """Has what the program imports compiled and stored: no run that counts may be the one that does so."""
-    done = subprocess.run(
-        [python, "-P", "-s", "-S", "-c", _RUNNER, program, "1", "1"], env=ENVIRONMENT, stdin=subprocess.DEVNULL
-    )
+    command = [python, "-P", "-s", "-S", "-c", _RUNNER, program, "1", "1"]
+    done = subprocess.run(command, env=callgrind.ENVIRONMENT, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise Failure(f"{shown(python)} failed on {program.name}")
 
