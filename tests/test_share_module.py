@@ -481,6 +481,20 @@ def test_of_several_interpreters_that_share_at_once_one_wins(tmp_path):
         worker.close()
 
 
+def test_code_is_specialised_for_one_module_by_several_interpreters_at_once(write, everywhere_at_once):
+    m = write("x = 1")
+    share_module(m)
+    source = f"""if 1:
+        import {m.__name__} as m
+        for _ in range(300):
+            scope = {{"m": m}}
+            exec("def read(): return m.x, m.__dict__", scope)
+            for _ in range(20):
+                assert scope["read"]()[0] == 1
+    """
+    everywhere_at_once(source, freeze(object()))
+
+
 @pytest.mark.parametrize("name", ["", 5, None])
 def test_a_module_without_a_name_is_not_shared(name):
     m = types.ModuleType("named")
