@@ -16,9 +16,9 @@ with what compiler and version they are of. The counts are also written to build
 import argparse
 import concurrent.futures
 import json
-import math
 import os
 import pathlib
+import statistics
 import subprocess
 
 import callgrind
@@ -55,10 +55,6 @@ def per_loop(pool, python, program, allocator=None):
     return lambda: (many.result() - few.result()) / (MANY - FEW)
 
 
-def geometric_mean(ratios):
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
-
-
 def worse_than_recorded(ratios):
     """What is worse than the record, a line each. Programs that the record lacks are not compared."""
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {kind: {} for kind in KINDS}
@@ -67,8 +63,8 @@ def worse_than_recorded(ratios):
         common = [program for program in by_program if program in record[kind]]
         if not common:
             continue
-        now = geometric_mean([by_program[program] for program in common])
-        before = geometric_mean([record[kind][program] for program in common])
+        now = statistics.geometric_mean([by_program[program] for program in common])
+        before = statistics.geometric_mean([record[kind][program] for program in common])
         if now > before * TOLERANCE:
             lines.append(f"{kind} is {now:.4f}; {shown(RECORD)} has {before:.4f} for the same programs")
     return lines
@@ -120,7 +116,7 @@ def main():
                 flush=True,
             )
     ratios = {kind: {row["program"]: row["patched"] / row[over] for row in rows} for kind, over in KINDS.items()}
-    means = {kind: geometric_mean(list(by_program.values())) for kind, by_program in ratios.items()}
+    means = {kind: statistics.geometric_mean(list(by_program.values())) for kind, by_program in ratios.items()}
     for title, values in (("geometric mean", means), ("limit", LIMITS)):
         if title == "geometric mean" or programs == known:
             print(f"{title:<61} {values['patched/stock']:>8.4f} {values['patched/stock_mimalloc']:>10.4f}")

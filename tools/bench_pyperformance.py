@@ -17,10 +17,10 @@ it, comparison.svg with every benchmark, failures.txt. Exit status 1 if a benchm
 """
 
 import argparse
-import math
 import os
 import pathlib
 import re
+import statistics
 import subprocess
 import sys
 
@@ -180,7 +180,7 @@ def main():
     )  # fmt: skip
     (FOLDER / "comparison.txt").write_text(compared.stdout)
     print(compared.stdout)
-    mean = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
+    mean = statistics.geometric_mean(ratios.values())
     builds = f"{arguments.patched.resolve().parent.name} over {arguments.stock.resolve().parent.name}"
     draw(ratios, mean, f"{builds}, {len(ratios)} benchmarks, mode {arguments.mode}")
     for name in sorted(ratios, key=ratios.get, reverse=True):

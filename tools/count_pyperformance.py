@@ -14,9 +14,9 @@ build/venv-bench (tools/bench-venv).
 import argparse
 import concurrent.futures
 import json
-import math
 import os
 import pathlib
+import statistics
 import subprocess
 import tempfile
 
@@ -125,7 +125,7 @@ def main():
                 stock, patched = counts[title]["stock"], counts[title]["patched"]
                 print(f"{title:<40} {stock:>14.0f} {patched:>14.0f} {patched / stock:>7.3f}", flush=True)
     ratios = [count["patched"] / count["stock"] for count in counts.values()]
-    print(f"geometric mean of {len(ratios)}: {math.exp(sum(map(math.log, ratios)) / len(ratios)):.4f}")
+    print(f"geometric mean of {len(ratios)}: {statistics.geometric_mean(ratios):.4f}")
     report = FOLDER / "instructions.json"
     report.write_text(json.dumps(counts, indent=1) + "\n")
     print(f"written: {shown(report)}")
